@@ -1,0 +1,124 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The ``[pci_filter]`` section of nova.conf."""
+
+from oslo_config import cfg
+
+pci_filter_group = cfg.OptGroup(
+    'pci_filter',
+    title='PCI pools from device rows',
+    help="""
+Options of the out-of-tree scheduler filter ``pci_filter``. They are read by
+nova-scheduler when ``PciPassthroughFilter`` is enabled and
+``pci_filter.scheduler.filters.all_filters`` is among
+``[filter_scheduler] available_filters``.
+""")
+
+pci_filter_opts = [
+    cfg.ListOpt(
+        'tag_sources',
+        default=['device_spec', 'pci_stats'],
+        help="""
+Where the tags of devices are looked up, in this order.
+
+The rows of ``pci_devices`` do not hold ``physical_network``, ``trusted``,
+``remote_managed`` and custom tags: they come from ``[pci] device_spec`` of
+each compute host. For each group of equal devices the first source that knows
+its tags decides. Devices that no source knows are left out: no request can
+get them, so they are never promised twice, and one log line names them.
+
+Possible values:
+
+* ``device_spec``: the values of ``[pci_filter] device_spec`` below. Knows
+  nothing while that option is empty.
+* ``pci_stats``: the summary that nova-compute stores in
+  ``compute_nodes.pci_stats``. Only tags are taken from it, counts never.
+* the name of any entry point in the namespace ``pci_filter.tag_sources``
+
+Related options:
+
+* ``[pci_filter] device_spec``
+"""),
+    cfg.MultiStrOpt(
+        'device_spec',
+        default=[],
+        help="""
+Tags of the devices, as ``[pci] device_spec`` of the compute hosts gives them.
+
+Needed where the summary cannot tell: when ``compute_nodes.pci_stats`` is
+empty or not trusted, and when virtual functions of one physical function
+carry different tags. Not needed otherwise.
+
+Possible values:
+
+* A JSON dictionary, or a list of such, in the syntax of ``[pci] device_spec``
+  with ``vendor_id``, ``product_id``, ``address`` (a string, a string with
+  wildcards, or a dictionary of regular expressions) and tags. Repeat the
+  option for more values; the first that matches a device decides, so keep
+  the order that the compute hosts have.
+* ``host``: a shell-style pattern of compute host names that the value is
+  for. Without it the value is for all hosts.
+
+``devname`` cannot be used here: only the compute host itself can resolve it.
+
+For example::
+
+    device_spec = {"host": "net-*", "vendor_id": "8086", "product_id": "1515",
+                   "physical_network": "physnet1"}
+    device_spec = {"host": "gpu-0[1-4]", "vendor_id": "10de"}
+
+A faulty value stops the service at start-up with a message that quotes it.
+
+Related options:
+
+* ``[pci_filter] tag_sources``
+"""),
+    cfg.StrOpt(
+        'on_load_failure',
+        default='summary',
+        choices=[
+            ('summary', 'keep the pools that Nova took from '
+                        '``compute_nodes.pci_stats``'),
+            ('reject', 'let none of these hosts pass a PCI request'),
+        ],
+        help="""
+What decides for the hosts of a cell whose device rows could not be read.
+
+Choose ``reject`` if a wrong promise costs you more than an unused host.
+"""),
+    cfg.StrOpt(
+        'load_for',
+        default='pci_requests',
+        choices=[
+            ('pci_requests', 'requests that ask for PCI devices'),
+            ('all_requests', 'every request'),
+        ],
+        help="""
+Which scheduling requests read the device rows.
+
+Requests without PCI devices do not need them. Choose ``all_requests`` if the
+PCI weigher and the NUMA topology filter should keep such requests away from
+hosts by fresh counts too; every request then costs one more query per cell.
+"""),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register the section on ``conf``; doing so again changes nothing."""
+    conf.register_group(pci_filter_group)
+    conf.register_opts(pci_filter_opts, group=pci_filter_group)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """Return the options for oslo-config-generator and the docs."""
+    return [(pci_filter_group, pci_filter_opts)]

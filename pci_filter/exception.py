@@ -1,0 +1,83 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Every exception this package raises on purpose.
+
+Each carries its data as attributes, and its text is one line that names the
+thing at fault and what to do about it.
+"""
+
+from collections.abc import Iterable
+
+
+class PciFilterError(Exception):
+    """Base of all exceptions of this package."""
+
+
+class InvalidDeviceSpec(PciFilterError):
+    """A ``[pci_filter]device_spec`` value is not Nova's syntax.
+
+    :param value: the value as configured
+    :param reason: what is wrong with it
+    """
+
+    def __init__(self, value: object, reason: str) -> None:
+        self.value = value
+        self.reason = reason
+        # oslo.config keeps the line breaks of a value.
+        line = ' '.join(str(value).split())
+        super().__init__(
+            f'[pci_filter]device_spec = {line}: {reason}. '
+            'Correct the value and restart the service.')
+
+
+class UnknownTagSource(PciFilterError):
+    """``[pci_filter]tag_sources`` names a source nobody provides.
+
+    :param name: the unknown name
+    :param known: the names that are installed
+    """
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = sorted(known)
+        super().__init__(
+            f'[pci_filter]tag_sources names the unknown source {name!r}. '
+            f'Choose from: {", ".join(self.known)}.')
+
+
+class PciRequestsNotSupported(PciFilterError):
+    """A host's pools cannot serve the requests that were to be consumed.
+
+    :param reason: which request failed and at which constraint
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class UnsupportedNova(PciFilterError):
+    """The installed Nova does not look like one this package knows.
+
+    :param found: what is different
+    :param supported: the releases that are supported
+    """
+
+    def __init__(self, found: str, supported: str) -> None:
+        self.found = found
+        self.supported = supported
+        super().__init__(
+            f'pci_filter cannot attach to this Nova: {found}. '
+            f'Supported releases: {supported}. Remove PciPassthroughFilter '
+            'of pci_filter from [filter_scheduler]available_filters or '
+            'install a pci_filter that supports this Nova.')
