@@ -1,0 +1,79 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Read compute nodes and their summaries where Nova has not done so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import json
+import typing
+
+import sqlalchemy as sa
+
+from pci_filter.db import tables
+from pci_filter import model
+
+_Pools = list[dict[str, object]]
+
+
+def _pool(stored: typing.Any) -> dict[str, object] | None:
+    """Flatten a stored pool: an object primitive, or a dict of old."""
+    data = stored.get('nova_object.data', stored) if isinstance(
+        stored, dict) else None
+    if not isinstance(data, dict):
+        return None
+    pool = dict(data)
+    tags = pool.pop('tags', None)
+    return {**pool, **tags} if isinstance(tags, dict) else pool
+
+
+def parse_summary(text: str | None) -> _Pools | None:
+    """Return the pools in ``compute_nodes.pci_stats``.
+
+    :param text: a serialized PciDevicePoolList of any version, or the list of
+        dicts (or single dict) that preceded it
+    :returns: a dict of properties for each pool; None if there is no summary
+        or nothing can be made of it. Entries that are no pools are left out.
+    """
+    try:
+        stored = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(stored, dict) and 'nova_object.data' in stored:
+        data = stored['nova_object.data']
+        stored = data.get('objects') if isinstance(data, dict) else None
+    if isinstance(stored, dict):
+        stored = [stored]
+    if not isinstance(stored, list):
+        return None
+    return [pool for pool in map(_pool, stored) if pool is not None]
+
+
+def load(
+    connection: sa.engine.Connection, node_uuids: Sequence[str] | None = None,
+) -> list[model.ComputeNode]:
+    """Return the compute nodes of a cell that are not deleted.
+
+    :param connection: to the cell's database; only read from
+    :param node_uuids: only these; None for all
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
+    """
+    nodes = tables.compute_nodes.c
+    statement = sa.select(
+        nodes.uuid, nodes.host, nodes.hypervisor_hostname, nodes.pci_stats,
+    ).where(nodes.deleted == 0).order_by(nodes.id)
+    if node_uuids is not None:
+        statement = statement.where(nodes.uuid.in_(node_uuids))
+    return [
+        model.ComputeNode(uuid, host, nodename, parse_summary(summary))
+        for uuid, host, nodename, summary in connection.execute(statement)]

@@ -1,0 +1,88 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Read one value out of ``pci_devices.extra_info`` inside the database.
+
+The column holds a JSON object of strings that nova-compute wrote. A row in
+which it is missing or malformed has no value; it never fails the statement.
+"""
+
+from __future__ import annotations
+
+import typing
+
+import sqlalchemy as sa
+from sqlalchemy.ext import compiler
+from sqlalchemy.sql import functions
+
+if typing.TYPE_CHECKING:
+    _StringFunction = functions.FunctionElement[str]
+else:  # SQLAlchemy 1.4 has no generic classes
+    _StringFunction = functions.FunctionElement
+
+
+class extra_info_value(_StringFunction):
+    """``extra_info_value(column, key)``: the string under ``key`` or NULL.
+
+    :param column: the JSON text
+    :param key: a literal key, letters and underscores only
+    """
+
+    name = 'extra_info_value'
+    type = sa.String()
+    inherit_cache = True
+
+    def __init__(
+        self, column: sa.ColumnElement[typing.Any], key: str,
+    ) -> None:
+        if not key.replace('_', '').isalpha():
+            raise ValueError(f'not a plain key: {key!r}')
+        # A literal, so that the databases see the same expression in SELECT
+        # and in GROUP BY.
+        super().__init__(column, sa.literal_column(key))
+
+
+def _operands(
+    element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
+) -> tuple[str, str]:
+    column, key = element.clauses
+    return compiled.process(column, **kwargs), compiled.process(key)
+
+
+@compiler.compiles(extra_info_value, 'sqlite')
+def _sqlite(
+    element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    column, key = _operands(element, compiled, **kwargs)
+    return (f"CASE WHEN json_valid({column}) "
+            f"THEN json_extract({column}, '$.{key}') END")
+
+
+@compiler.compiles(extra_info_value, 'mysql')
+@compiler.compiles(extra_info_value, 'mariadb')
+def _mysql(
+    element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    column, key = _operands(element, compiled, **kwargs)
+    return (f"CASE WHEN JSON_VALID({column}) "
+            f"THEN JSON_VALUE({column}, '$.{key}') END")
+
+
+@compiler.compiles(extra_info_value, 'postgresql')
+def _postgresql(
+    element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    # A cast to json fails the whole statement on one malformed row, and only
+    # version 16 can ask first. The keys inside the nested JSON strings have
+    # escaped quotes, so the pattern finds top-level keys only.
+    column, key = _operands(element, compiled, **kwargs)
+    return f"""substring({column} from '"{key}" *: *"([^"\\\\]*)"')"""

@@ -1,0 +1,43 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The columns of Nova's cell database that are read, and no others."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+compute_nodes = sa.Table(
+    'compute_nodes', metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('uuid', sa.String(36)),
+    sa.Column('host', sa.String(255)),
+    sa.Column('hypervisor_hostname', sa.String(255)),
+    sa.Column('pci_stats', sa.Text),
+    sa.Column('deleted', sa.Integer),
+)
+
+pci_devices = sa.Table(
+    'pci_devices', metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('compute_node_id', sa.Integer,
+              sa.ForeignKey('compute_nodes.id')),
+    sa.Column('address', sa.String(12)),
+    sa.Column('vendor_id', sa.String(4)),
+    sa.Column('product_id', sa.String(4)),
+    sa.Column('dev_type', sa.String(8)),
+    sa.Column('status', sa.String(36)),
+    sa.Column('extra_info', sa.Text),
+    sa.Column('numa_node', sa.Integer),
+    sa.Column('parent_addr', sa.String(12)),
+    sa.Column('deleted', sa.Integer),
+)
