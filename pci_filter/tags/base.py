@@ -1,0 +1,83 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a tag source is, and how the configured ones are found."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from importlib import metadata
+import typing
+
+from oslo_config import cfg
+from stevedore import named
+
+from pci_filter import exception
+from pci_filter import model
+
+NAMESPACE: typing.Final = 'pci_filter.tag_sources'
+
+#: Tells the tags of one group of devices, None if it does not know them.
+Lookup = Callable[[model.DeviceGroup], 'model.Tags | None']
+
+
+class TagSource(abc.ABC):
+    """Something that knows tags of devices.
+
+    It is made once, at start-up, and then asked by many threads at a time.
+
+    :param options: the ``[pci_filter]`` section
+    :raises pci_filter.exception.PciFilterError: if the options it depends on
+        are wrong
+    """
+
+    #: Whether devices of one group can differ to this source, so that the
+    #: rows must be read device by device.
+    by_device: bool = False
+
+    def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
+        pass
+
+    @abc.abstractmethod
+    def for_node(self, node: model.ComputeNode) -> Lookup:
+        """Return what tells the tags of this compute node's devices.
+
+        The tags may include ``rp_uuid``, the placement resource provider of
+        the devices. A tag with the value ``UNKNOWN`` is one that the devices
+        of the group have different values of.
+        """
+
+
+def load(options: cfg.ConfigOpts.GroupAttr) -> list[TagSource]:
+    """Make the sources of ``[pci_filter]tag_sources``, in that order.
+
+    :param options: the ``[pci_filter]`` section
+    :raises pci_filter.exception.UnknownTagSource: if nobody provides one
+    :raises pci_filter.exception.PciFilterError: what a source finds wrong
+    """
+    known = metadata.entry_points(group=NAMESPACE).names
+    for name in options.tag_sources:
+        if name not in known:
+            raise exception.UnknownTagSource(name, known)
+
+    def broken(
+        manager: typing.Any, entry_point: typing.Any, error: BaseException,
+    ) -> None:
+        raise error
+
+    sources: named.NamedExtensionManager[TagSource]
+    sources = named.NamedExtensionManager(
+        NAMESPACE, options.tag_sources, invoke_on_load=True,
+        invoke_args=(options,), name_order=True,
+        on_load_failure_callback=broken)
+    return [source.obj for source in sources if source.obj is not None]
