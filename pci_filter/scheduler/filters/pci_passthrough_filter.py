@@ -1,0 +1,71 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The filter that asks the pools made from the device rows."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import typing
+
+import nova.conf
+from nova.scheduler.filters import pci_passthrough_filter
+from oslo_log import log as logging
+from stevedore import driver
+
+from pci_filter import conf
+from pci_filter.scheduler import pool_mapper
+from pci_filter.scheduler import rejections
+
+LOG = logging.getLogger(__name__)
+
+HOOK_NAMESPACE: typing.Final = 'pci_filter.scheduler.host_manager'
+HOOK: typing.Final = 'pci_pools'
+
+
+class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
+    """Passes hosts on which a claim of the request's PCI devices succeeds.
+
+    It takes the in-tree filter's place and asks as that does, but what it
+    asks are the pools that the hook has put on the HostStates. Making one
+    attaches the hook.
+
+    :raises pci_filter.exception.PciFilterError: when the ``[pci_filter]``
+        section is wrong or this Nova is not supported, so that the scheduler
+        does not start half-working
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        conf.register_opts(nova.conf.CONF)
+        #: Found by the hook.
+        self.pool_mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
+        driver.DriverManager(HOOK_NAMESPACE, HOOK).driver()
+
+    def filter_all(
+        self, filter_obj_list: Iterable[typing.Any], spec_obj: typing.Any,
+    ) -> Iterator[typing.Any]:
+        """Yield the HostStates that pass, and log why the others do not.
+
+        ``_filter_one()`` is Nova's: it lets a rebuild pass.
+        """
+        passed = 0
+        rejected = rejections.Rejections(spec_obj)
+        for host_state in filter_obj_list:
+            # Nova's filter leaves only the candidates that pass.
+            candidates = host_state.allocation_candidates
+            if self._filter_one(host_state, spec_obj):
+                passed += 1
+                yield host_state
+            else:
+                rejected.add(host_state, candidates)
+        if not passed:
+            rejected.log_summary()
