@@ -1,0 +1,148 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``pci-filter demo``."""
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import sys
+import typing
+import warnings
+
+from rich import console as rich_console
+from rich import progress as rich_progress
+
+from pci_filter.cli import base
+from pci_filter.cli import interruption
+
+_MAX_HOSTS: typing.Final = 1000
+
+
+class Demo(base.Command):
+    """Show on made-up hosts who is right about PCI devices.
+
+    In a temporary folder, two cells with hosts that have SR-IOV cards, GPUs
+    and vDPA devices are set up by Nova's own code. Then its scheduler decides
+    for each host whether instances with PCI requests fit: once with the
+    in-tree PciPassthroughFilter, which reads the summary in compute_nodes,
+    once with that of pci_filter, which reads the rows of pci_devices. Both
+    are held against what a claim by Nova's PciDevTracker really does, first
+    with true summaries, then with some that have drifted.
+
+    Nothing needs to be configured, and nothing outside of the temporary
+    folder is read or written. Nova must be installed.
+
+    Exit codes: 0 if pci_filter was right about every host, 1 if not, 2 if the
+    demo could not be run.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the command's arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--hosts', type=base.whole_number(1, _MAX_HOSTS), default=30,
+            metavar='N', help='number of hosts, 30 by default')
+        parser.add_argument(
+            '--seed', type=base.whole_number(0, 2 ** 32 - 1), default=1,
+            metavar='S', help='what to make the hosts from, 1 by default')
+        parser.add_argument(
+            '-f', '--format', choices=('table', 'json'), default='table',
+            help='table: some telling hosts per request; json: all of them')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Play the story and show what came of it.
+
+        :param parsed_args: what :meth:`get_parser` parsed
+        :returns: exit code
+        """
+        quiet = not self.app.options.debug
+        with _unwarned() if quiet else contextlib.nullcontext():
+            nova_version = _find_nova()
+            story = importlib.import_module('pci_filter.cli.demo.story')
+            with interruption.deferred() as stop, _progress(stop) as report:
+                outcome = story.Story(
+                    parsed_args.hosts, parsed_args.seed, report).play()
+        self._show(outcome, nova_version, parsed_args.format)
+        return 1 if outcome.ours_wrong else 0
+
+    def _show(
+        self, outcome: typing.Any, nova_version: str, output_format: str,
+    ) -> None:
+        report = importlib.import_module('pci_filter.cli.demo.report')
+        if output_format == 'json':
+            print(report.as_json(outcome, nova_version),
+                  file=self.app.stdout)
+        else:
+            report.Tables(self.app.stdout).show(outcome, nova_version)
+
+
+def _find_nova() -> str:
+    """Import Nova and return its version.
+
+    :raises pci_filter.cli.base.CommandError: if there is no Nova
+    """
+    # Importing some releases would change the process for eventlet.
+    os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
+    try:
+        importlib.import_module('nova.scheduler.host_manager')
+        return importlib.metadata.version('nova')
+    except ImportError as error:
+        raise base.CommandError(
+            f'the demo runs code of Nova, which cannot be imported ({error}); '
+            "install it with: pip install 'pci_filter[nova]'") from error
+
+
+@contextlib.contextmanager
+def _unwarned() -> Iterator[None]:
+    """Hide what Nova's libraries have to say about their future."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+@contextlib.contextmanager
+def _progress(
+    stop: Callable[[], None],
+) -> Iterator[Callable[[str, int], Callable[[], None]]]:
+    """Show progress on stderr if that is a terminal.
+
+    :param stop: called before each step, to be interrupted there
+
+    Yields what to call with the title of a task and its number of steps; it
+    returns what to call after each step.
+    """
+    progress = rich_progress.Progress(
+        rich_progress.TextColumn('{task.description}'),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        console=rich_console.Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty())
+
+    def report(title: str, steps: int) -> Callable[[], None]:
+        task = progress.add_task(title, total=steps)
+
+        def step() -> None:
+            stop()
+            progress.advance(task)
+
+        return step
+
+    with progress:
+        yield report

@@ -1,0 +1,201 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``pci-filter demo`` as a newcomer runs it."""
+
+import functools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import testtools
+
+COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
+
+#: Runs the command as if Nova were not installed.
+WITHOUT_NOVA = '''
+import sys
+class NoNova:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == 'nova':
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+sys.meta_path.insert(0, NoNova())
+from pci_filter.cli import shell
+sys.exit(shell.main(sys.argv[1:]))
+'''
+
+
+def run(*arguments, command=(COMMAND,), **environment):
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, check=False,
+        timeout=120, env={**os.environ, **environment})
+
+
+@functools.cache
+def demo_output(*arguments):
+    result = run('demo', '--hosts', '8', *arguments, COLUMNS='80')
+    return result.returncode, result.stdout, result.stderr
+
+
+class TestDemo(testtools.TestCase):
+
+    def _decisions(self, output, phase):
+        return [
+            decision
+            for one in output['phases'] if one['phase'] == phase
+            for request in one['requests'] for decision in request['hosts']]
+
+    def test_json(self):
+        code, stdout, stderr = demo_output('-f', 'json')
+        self.assertEqual('', stderr)
+        self.assertEqual(0, code)
+        output = json.loads(stdout)
+        self.assertEqual(8, output['hosts'])
+        self.assertEqual(2, output['cells'])
+        self.assertEqual(0, output['ours_wrong'])
+        true = self._decisions(output, 'true_summaries')
+        drifted = self._decisions(output, 'drifted_summaries')
+        self.assertEqual(output['decisions'], len(true) + len(drifted))
+        self.assertEqual(
+            output['in_tree_wrong'],
+            sum(d['in_tree_wrong'] for d in true + drifted))
+        # The in-tree filter must be seen to err in each way.
+        self.assertTrue([d for d in true if d['in_tree'] > d['claim']])
+        self.assertTrue([d for d in drifted if d['in_tree'] > d['claim']])
+        self.assertTrue([d for d in drifted if d['in_tree'] < d['claim']])
+        self.assertEqual(
+            {'', 'stale', 'lost'}, {d['summary'] for d in drifted})
+        for decision in true:
+            self.assertEqual(
+                decision['row_devices'], decision['summary_devices'])
+            self.assertNotEqual('', decision['reason'])
+        self.assertTrue([d for d in true if d['claim']])
+        self.assertTrue([d for d in true if not d['claim']])
+
+    def test_all_json_keys_are_snake_case(self):
+        def check(value):
+            if isinstance(value, list):
+                for item in value:
+                    check(item)
+            elif isinstance(value, dict):
+                for key, item in value.items():
+                    self.assertRegex(key, '^[a-z][a-z_]*$')
+                    if not key.endswith('_devices'):
+                        check(item)
+        check(json.loads(demo_output('-f', 'json')[1]))
+
+    def test_same_seed_same_outcome(self):
+        again = run('demo', '--hosts', '8', '-f', 'json')
+        self.assertEqual(demo_output('-f', 'json')[1], again.stdout)
+
+    def test_other_seed_other_fleet(self):
+        code, stdout, _ = demo_output('-f', 'json', '--seed', '2')
+        self.assertEqual(0, code)
+        self.assertNotEqual(demo_output('-f', 'json')[1], stdout)
+
+    def test_tables_fit_80_columns(self):
+        code, stdout, stderr = demo_output()
+        self.assertEqual('', stderr)
+        self.assertEqual(0, code)
+        lines = stdout.splitlines()
+        self.assertEqual([], [line for line in lines if len(line) > 80])
+        self.assertRegex(
+            lines[-1],
+            r'^In-tree filter wrong on [1-9]\d* of 64 host decisions, '
+            'pci_filter wrong on 0.$')
+        self.assertNotIn('\x1b', stdout)
+
+    def test_help_tells_exit_codes(self):
+        result = run('demo', '--help')
+        self.assertEqual(0, result.returncode)
+        self.assertIn('Exit codes: 0', result.stdout)
+
+
+class TestTrouble(testtools.TestCase):
+
+    def _refused(self, result):
+        """Check for exit code 2 and one line, which is returned."""
+        self.assertEqual('', result.stdout)
+        self.assertEqual(2, result.returncode)
+        self.assertEqual(1, len(result.stderr.splitlines()), result.stderr)
+        return result.stderr
+
+    def test_number_of_hosts(self):
+        for value in ('0', '-3', '1001', 'many', '1.5', ''):
+            line = self._refused(run('demo', f'--hosts={value}'))
+            self.assertIn('--hosts', line)
+            self.assertIn(repr(value), line)
+            self.assertIn('from 1 to 1000', line)
+
+    def test_format(self):
+        line = self._refused(run('demo', '-f', 'xml'))
+        self.assertIn('xml', line)
+
+    def test_unknown_command(self):
+        line = self._refused(run('dmo'))
+        self.assertIn("'dmo'", line)
+        self.assertIn('demo', line)
+
+    def test_no_command(self):
+        self.assertIn('demo', self._refused(run()))
+
+    def test_nova_is_missing(self):
+        line = self._refused(
+            run('demo', command=(sys.executable, '-c', WITHOUT_NOVA)))
+        self.assertIn("pip install 'pci_filter[nova]'", line)
+
+    def test_help_without_nova(self):
+        result = run(
+            'demo', '--help', command=(sys.executable, '-c', WITHOUT_NOVA))
+        self.assertEqual(0, result.returncode)
+
+    def _stop(self, signal_number):
+        """Stop a demo in full swing.
+
+        :returns: exit code, stderr
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            process = subprocess.Popen(
+                [COMMAND, 'demo', '--hosts', '1000'],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                env={**os.environ, 'TMPDIR': directory})
+            self.addCleanup(process.kill)
+            deadline = time.monotonic() + 60
+            while not list(pathlib.Path(directory).glob('*/cell2.db')):
+                self.assertIsNone(process.poll())
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.1)
+            process.send_signal(signal_number)
+            _, stderr = process.communicate(timeout=60)
+            self.assertEqual([], os.listdir(directory))
+        return process.returncode, stderr
+
+    def test_interrupt(self):
+        self.assertEqual(
+            (130, 'pci-filter: interrupted\n'), self._stop(signal.SIGINT))
+
+    def test_terminate(self):
+        self.assertEqual((143, ''), self._stop(signal.SIGTERM))
+
+    def test_closed_pipe(self):
+        process = subprocess.Popen(
+            [COMMAND, 'demo', '--hosts', '1'], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+        process.stdout.close()
+        stderr = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual((141, ''), (process.wait(timeout=60), stderr))
