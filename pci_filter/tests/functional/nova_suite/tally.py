@@ -1,0 +1,48 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the witness counts, and what the counts should be.
+
+Imports nothing of Nova: the process that starts the tests reads the counts.
+"""
+
+import collections
+import json
+import pathlib
+
+# What is counted. A decision is one host and one request with PCI devices.
+OURS_ON_OURS = 'our filter on our pools'
+OURS_ON_THEIRS = "our filter on Nova's pools"
+THEIRS = "Nova's filter"
+CONSUMED = 'requests consumed from our pools'
+
+
+def read(directory):
+    """Return the summed counts of all processes that wrote one."""
+    total = collections.Counter()
+    for path in pathlib.Path(directory).glob('*.json'):
+        total.update(json.loads(path.read_text()))
+    return total
+
+
+def find_faults(total, in_tree):
+    """Return what is wrong with the counts, as a list of sentences."""
+    if in_tree:
+        expected, forbidden = [THEIRS], [OURS_ON_OURS, OURS_ON_THEIRS]
+    else:
+        expected = [OURS_ON_OURS, CONSUMED]
+        forbidden = [OURS_ON_THEIRS, THEIRS]
+    faults = [f'no decision counted: {what}'
+              for what in expected if not total[what]]
+    faults += [f'{total[what]} decisions by the wrong side: {what}'
+               for what in forbidden if total[what]]
+    return faults
