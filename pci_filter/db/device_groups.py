@@ -56,7 +56,7 @@ def _statement(by_device: bool) -> sa.Select[typing.Any]:
         SELECT n.uuid, d.vendor_id, d.product_id, d.numa_node, d.dev_type,
                <family address>, <parent_ifname>, d.address or NULL,
                COUNT(*), MIN(d.address), MIN(<rp_uuid>), MAX(<rp_uuid>)
-               [, MAX(d.extra_info LIKE '%card_serial_number%')]
+               [, MAX(<has card serial>)]
         FROM pci_devices d JOIN compute_nodes n ON n.id = d.compute_node_id
         WHERE n.uuid IN (...) AND n.deleted = 0
               AND d.deleted = 0 AND d.status = 'available'
@@ -76,7 +76,7 @@ def _statement(by_device: bool) -> sa.Select[typing.Any]:
     rp_uuid = extra_info.extra_info_value(devices.extra_info, 'rp_uuid')
     own_address = devices.address if by_device else sa.null()
     card_serial = sa.func.max(sa.case(
-        (devices.extra_info.contains('card_serial_number'), 1), else_=0))
+        (extra_info.has_card_serial(devices.extra_info), 1), else_=0))
     return sa.select(
         *key[:7], own_address, sa.func.count(), sa.func.min(devices.address),
         sa.func.min(rp_uuid), sa.func.max(rp_uuid),

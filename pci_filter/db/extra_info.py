@@ -51,6 +51,20 @@ class extra_info_value(_StringFunction):
         super().__init__(column, sa.literal_column(key))
 
 
+def has_card_serial(
+    column: sa.ColumnElement[typing.Any],
+) -> sa.ColumnElement[bool]:
+    """Tell whether the device knows the serial number of its card.
+
+    ``column LIKE '%card_serial_number": "%'`` and not empty. It is in JSON
+    within the JSON, so its quotes are escaped; Nova writes both.
+    """
+    key = r'card_serial_number\": \"'
+    return sa.and_(
+        column.contains(key, autoescape=True),
+        sa.not_(column.contains(key + r'\"', autoescape=True)))
+
+
 def _operands(
     element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
 ) -> tuple[str, str]:

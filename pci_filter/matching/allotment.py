@@ -48,7 +48,7 @@ def allot(
                 tuple(stages), taken is not None))
         if taken is None:
             return None
-        pools = _without(pools, taken)
+        pools = _without(pools, taken, request)
     return pools
 
 
@@ -73,44 +73,61 @@ def _take(
     request: request_module.DeviceRequest,
     stages: list[explanation.StageCount] | None,
 ) -> _Taken | None:
-    """Choose how many devices to take from which pool.
+    """Choose how many devices to take from which pool, None if none will do.
 
-    Without an allocation in placement the pools are used up in turn, with one
-    each provider gives what was allocated there. A request that would have to
-    take a physical function together with functions carved out of it fails,
-    as the claim does.
+    A request that would have to take a physical function together with
+    functions carved out of it fails, as the claim does.
     """
     if not pools:
         return None
+    taken = _share(pools, request)
+    for number, (pool, _) in enumerate(taken):
+        if any(other.excludes(pool) for other, _ in taken[:number]):
+            if stages is not None:
+                stages.append(explanation.StageCount(
+                    'exclusion', sum(count for _, count in taken[:number])))
+            return None
+    return taken
+
+
+def _share(
+    pools: constraints.Pools, request: request_module.DeviceRequest,
+) -> _Taken:
+    """Share a request out among pools that suffice for it."""
+    if request.rp_uuids:
+        # Each provider gives what placement allocated there.
+        return [(pool, request.rp_uuids.count(str(pool.rp_uuid)))
+                for pool in pools]
+    if any(pool.unknown_tags for pool in pools):
+        # nova-compute has several pools in place of such a one, and nobody
+        # knows which of all it comes across first: take from each.
+        return [(pool, min(request.count, pool.count)) for pool in pools]
     needed = request.count
     taken: _Taken = []
     for pool in pools:
-        if request.rp_uuids:
-            count = request.rp_uuids.count(str(pool.rp_uuid))
-        else:
-            count = min(needed, pool.count)
-        if count <= 0:
-            continue
-        if any(other.excludes(pool) for other, _ in taken):
-            if stages is not None:
-                stages.append(explanation.StageCount(
-                    'exclusion', request.count - needed))
-            return None
-        taken.append((pool, count))
-        needed -= count
+        count = min(needed, pool.count)
+        if count > 0:
+            taken.append((pool, count))
+            needed -= count
     return taken
 
 
 def _without(
-    pools: constraints.Pools, taken: _Taken,
+    pools: constraints.Pools,
+    taken: _Taken,
+    request: request_module.DeviceRequest,
 ) -> constraints.Pools:
-    """Return what is left of the pools once the devices are taken."""
+    """Return what can still be counted on once the devices are taken."""
     counts = {id(pool): count for pool, count in taken}
     # Most pools exclude nothing: look only at families that lost a device.
     families = {pool.address for pool, _ in taken}
+    # The claim may have found a device where it is unknown whether there is
+    # one that will do.
+    doubtful = {pool.address for pool in pools
+                if pool.unknown_tags & request.looks_at}
     left: constraints.Pools = []
     for pool in pools:
-        if pool.address in families and any(
+        if pool.address in doubtful or pool.address in families and any(
                 other.excludes(pool) for other, _ in taken):
             continue
         count = pool.count - counts.get(id(pool), 0)

@@ -91,6 +91,12 @@ class PciDevicePool(Mapping[str, object]):
     def __len__(self) -> int:
         return len(_FIELDS) + len(self.tags) + (self.rp_uuid is not None)
 
+    @property
+    def unknown_tags(self) -> frozenset[str]:
+        """The tags in which the devices differ, nobody knows which how."""
+        return frozenset(key for key, value in self.tags.items()
+                         if value is model.UNKNOWN)
+
     def with_count(self, count: int) -> 'PciDevicePool':
         """Return the same pool with another number of devices."""
         return dataclasses.replace(self, count=count)

@@ -42,6 +42,7 @@ class DeviceRequest:
     :param wants_vdpa: some alternative asks for vDPA devices
     :param wants_remote_managed: some alternative asks for those
     :param live_migratable: what all alternatives agree on, else None
+    :param looks_at: the properties that decide whether a device will do
     """
 
     label: str
@@ -55,6 +56,7 @@ class DeviceRequest:
     wants_vdpa: bool = False
     wants_remote_managed: bool = False
     live_migratable: str | None = None
+    looks_at: frozenset[str] = frozenset()
 
     @classmethod
     def compile(
@@ -93,4 +95,6 @@ class DeviceRequest:
                 for spec in specs),
             live_migratable=str(demand) if demand in ('true', 'false')
             else None,
+            # Whether a device is managed remotely is always looked at.
+            looks_at=frozenset({'remote_managed'}.union(*specs)),
         )

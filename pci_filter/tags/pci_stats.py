@@ -21,9 +21,10 @@ from pci_filter.tags import base
 #: by the rows themselves.
 _NO_TAGS = frozenset((
     'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address', 'count',
-    'devices', 'parent_ifname'))
+    'devices', 'parent_ifname', 'rp_uuid'))
 
 _Key = tuple[object, ...]
+_Pools = list[Mapping[str, object]]
 
 
 class PciStatsTags(base.TagSource):
@@ -35,13 +36,11 @@ class PciStatsTags(base.TagSource):
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:
         """Return a look-up in the node's summary; see the base class."""
-        pools: dict[_Key, list[dict[str, object]]] = {}
+        pools: dict[_Key, _Pools] = {}
         for pool in node.summary or ():
             key = _summary_key(pool)
             if key is not None:
-                pools.setdefault(key, []).append({
-                    str(name): value for name, value in pool.items()
-                    if name not in _NO_TAGS})
+                pools.setdefault(key, []).append(pool)
 
         def lookup(group: model.DeviceGroup) -> model.Tags | None:
             found = pools.get((
@@ -49,6 +48,11 @@ class PciStatsTags(base.TagSource):
                 group.dev_type, group.address))
             return _common(found) if found else None
         return lookup
+
+
+def _tags(pool: Mapping[str, object]) -> dict[str, object]:
+    return {str(key): value for key, value in pool.items()
+            if key not in _NO_TAGS}
 
 
 def _summary_key(pool: object) -> _Key | None:
@@ -62,18 +66,23 @@ def _summary_key(pool: object) -> _Key | None:
     return key if plain else None
 
 
-def _common(pools: list[dict[str, object]]) -> model.Tags:
+def _common(pools: _Pools) -> model.Tags:
     """Return the tags that all the pools agree on, the rest as UNKNOWN.
 
     Functions of one physical function with different tags are pools of their
     own in the summary. The rows do not tell which device is in which.
     """
-    first, *others = pools
-    if all(pool == first for pool in others):
-        return first
-    keys = set().union(*pools)
-    return {
-        key: first.get(key) if all(
-            key in pool and pool[key] == first.get(key) for pool in pools)
-        else model.UNKNOWN
-        for key in keys}
+    first, *others = map(_tags, pools)
+    common = first
+    if any(tags != first for tags in others):
+        common = {
+            key: first.get(key) if all(
+                key in tags and key in first and tags[key] == first[key]
+                for tags in others) else model.UNKNOWN
+            for key in set(first).union(*others)}
+    rp_uuids = {
+        rp_uuid for pool in pools
+        if isinstance(rp_uuid := pool.get('rp_uuid'), str)}
+    if len(rp_uuids) == 1:
+        return {**common, 'rp_uuid': rp_uuids.pop()}
+    return common

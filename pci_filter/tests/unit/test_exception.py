@@ -1,0 +1,57 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Exceptions carry data, and say in one line what to do."""
+
+import inspect
+
+from pci_filter import exception
+from pci_filter.tests import base
+
+
+class TestExceptions(base.UnitTestCase):
+
+    def test_invalid_device_spec(self):
+        error = exception.InvalidDeviceSpec('{"a":\n  1}', 'it is bad')
+        self.assertEqual(('{"a":\n  1}', 'it is bad'),
+                         (error.value, error.reason))
+        self.assertEqual(
+            '[pci_filter]device_spec = {"a": 1}: it is bad. Correct the '
+            'value and restart the service.', str(error))
+
+    def test_unknown_tag_source(self):
+        error = exception.UnknownTagSource('x', iter(['b', 'a']))
+        self.assertEqual(('x', ['a', 'b']), (error.name, error.known))
+        self.assertEqual(
+            "[pci_filter]tag_sources names the unknown source 'x'. "
+            'Choose from: a, b.', str(error))
+
+    def test_requests_not_supported(self):
+        error = exception.PciRequestsNotSupported('too few')
+        self.assertEqual(('too few', 'too few'), (error.reason, str(error)))
+
+    def test_unsupported_nova(self):
+        error = exception.UnsupportedNova('it has no filters', 'Nova 7')
+        self.assertEqual(('it has no filters', 'Nova 7'),
+                         (error.found, error.supported))
+        self.assertIn('it has no filters', str(error))
+        self.assertIn('Supported releases: Nova 7.', str(error))
+        self.assertEqual(1, len(str(error).splitlines()))
+
+    def test_one_base(self):
+        # Whoever embeds the package catches one exception.
+        found = [
+            one for _, one in inspect.getmembers(exception, inspect.isclass)
+            if issubclass(one, Exception)]
+        self.assertGreater(len(found), 4)
+        for one in found:
+            self.assertTrue(issubclass(one, exception.PciFilterError), one)

@@ -1,0 +1,135 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What an operator reads."""
+
+from pci_filter import matching
+from pci_filter import model
+from pci_filter import objects
+from pci_filter.tests import base
+from pci_filter.tests.scenarios import builders
+
+_HOST = (builders.pf(builders.A), builders.vf(4, address=builders.A),
+         builders.vf(2, address=builders.B, numa=1), builders.gpu())
+
+
+def _explain(requests, pools=_HOST, guest=(), **more):
+    listed = objects.PciDevicePoolList(builders.to_pools(pools), **more)
+    return listed.explain_requests(
+        requests, None, [builders.Cell(node) for node in guest])
+
+
+class TestExplanation(base.UnitTestCase):
+
+    def test_why_not(self):
+        request = builders.alias(
+            builders.ANY_INTEL, count=7, policy='required')
+        self.assertEqual(
+            'alias asks for 7: 8 free, 7 match its attributes, '
+            '5 are on the right NUMA node',
+            _explain([request], guest=(0,)).reason)
+
+    def test_stages_that_took_nothing_are_not_told(self):
+        request = builders.alias(builders.ANY_INTEL, count=7)
+        self.assertEqual(
+            'alias asks for 7: 8 free, 7 match its attributes, '
+            '6 are no physical function', _explain([request]).reason)
+
+    def test_stage_that_decided_is_told_anyway(self):
+        request = builders.alias({}, count=9)
+        self.assertEqual(
+            'alias asks for 9: 8 free, 8 match its attributes',
+            _explain([request]).reason)
+
+    def test_fits(self):
+        explained = _explain([builders.alias(builders.A_GPU)])
+        self.assertIn('alias asks for 1: 8 free, 1 match', explained.reason)
+        self.assertEqual(explained.reason, str(explained))
+
+    def test_exclusion(self):
+        request = builders.alias(builders.A_PF, builders.A_VF, count=2)
+        self.assertEqual(
+            'alias asks for 2: 8 free, 7 match its attributes, '
+            '1 are not excluded by a PF or VF taken for it',
+            _explain([request]).reason)
+
+    def test_exclusion_counts_what_was_taken_before(self):
+        request = builders.alias(builders.A_VF, builders.A_PF, count=3)
+        self.assertEqual(
+            'alias asks for 3: 3 free, 2 are not excluded by a PF or VF '
+            'taken for it', _explain([request], pools=(
+                builders.vf(2), builders.pf())).reason)
+
+    def test_only_the_request_that_fails_is_told(self):
+        explained = _explain([
+            builders.alias(builders.A_GPU, request_id=builders.ID1),
+            builders.port(request_id=builders.ID2, physical_network='x'),
+            builders.alias(builders.A_GPU, request_id=builders.ID3)])
+        self.assertEqual(
+            f'{builders.ID2} asks for 1: 7 free, 0 match its attributes',
+            explained.reason)
+        self.assertEqual(2, len(explained.requests))
+
+    def test_requests_before_it(self):
+        requests = [builders.alias(builders.A_PF),
+                    builders.alias(builders.A_VF, count=3)]
+        self.assertEqual(
+            'alias asks for 3: 3 free, 2 match its attributes '
+            '(requests before it took or excluded its devices)',
+            _explain(requests).reason)
+
+    def test_request_before_it_is_not_to_blame(self):
+        requests = [builders.alias(builders.A_GPU),
+                    builders.alias(builders.A_VF, count=7)]
+        self.assertEqual('', _explain(requests).note)
+
+    def test_notes_add_up(self):
+        group = model.DeviceGroup(
+            'node', '8086', '154c', 0, 'type-VF', builders.A, None, None, 1,
+            builders.A, (None, None))
+        explained = _explain(
+            [builders.alias(builders.A_GPU)], pools=(), unknown=[group],
+            note='the host is on fire')
+        self.assertEqual(
+            'alias asks for 1: 0 free, 0 match its attributes (the host is '
+            'on fire, devices whose tags are unknown are left out)',
+            explained.reason)
+
+    def test_nothing_asked_for(self):
+        self.assertTrue(_explain([]).fits)
+        self.assertEqual('nothing is asked for', _explain([]).reason)
+
+    def test_one_line(self):
+        for requests in ([], [builders.alias(builders.A_VF, count=9)]):
+            self.assertEqual(
+                1, len(_explain(requests, note='why').reason.splitlines()))
+
+    def test_labels(self):
+        def label(request):
+            return _explain([request]).requests[0].label
+
+        self.assertEqual('alias', label(builders.alias({})))
+        self.assertEqual(builders.ID1, label(builders.port()))
+        nameless = builders.Request(1, [{}], None, None, None)
+        self.assertEqual('request', label(nameless))
+
+    def test_verdict_of_parts(self):
+        part = matching.RequestExplanation(
+            'x', 1, 0, (matching.StageCount('spec', 0),), False)
+        fine = matching.RequestExplanation(
+            'y', 1, 1, (matching.StageCount('spec', 1),), True)
+        whole = matching.Explanation((fine, part))
+        self.assertFalse(whole.fits)
+        self.assertIs(part, whole.failed)
+        self.assertEqual('spec', part.failed_stage)
+        self.assertIsNone(fine.failed_stage)
+        self.assertTrue(matching.Explanation(()).fits)

@@ -1,0 +1,204 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""[pci_filter]tag_sources: which there are, and in which order they answer."""
+
+import ddt
+
+from pci_filter import exception
+from pci_filter import model
+from pci_filter.objects import pool_load
+from pci_filter.tags import base as tags_base
+from pci_filter.tags import device_spec
+from pci_filter.tags import pci_stats
+from pci_filter.tests import base
+from pci_filter.tests.scenarios import builders
+
+UNKNOWN = model.UNKNOWN
+
+VF = model.DeviceGroup(
+    'uuid', '8086', '154c', 0, 'type-VF', builders.A, None, '0000:81:02.0',
+    1, '0000:81:02.0', (None, None))
+
+
+class TestLoad(base.UnitTestCase):
+
+    def _types(self, **values):
+        return list(map(type, tags_base.load(base.options(**values))))
+
+    def test_default(self):
+        self.assertEqual(
+            [device_spec.DeviceSpecTags, pci_stats.PciStatsTags],
+            self._types())
+
+    def test_order(self):
+        self.assertEqual(
+            [pci_stats.PciStatsTags, device_spec.DeviceSpecTags],
+            self._types(tag_sources=['pci_stats', 'device_spec']))
+
+    def test_one(self):
+        self.assertEqual([pci_stats.PciStatsTags],
+                         self._types(tag_sources=['pci_stats']))
+
+    def test_none(self):
+        self.assertEqual([], self._types(tag_sources=[]))
+
+    def test_unknown_source(self):
+        error = self.assertRaises(
+            exception.UnknownTagSource, self._types,
+            tag_sources=['pci_stats', 'oracle'])
+        self.assertEqual('oracle', error.name)
+        self.assertEqual(sorted(error.known), error.known)
+        self.assertLessEqual({'device_spec', 'pci_stats'}, set(error.known))
+        self.assertEqual(
+            "[pci_filter]tag_sources names the unknown source 'oracle'. "
+            f'Choose from: {", ".join(error.known)}.', str(error))
+
+    def test_faulty_option_of_a_source(self):
+        error = self.assertRaises(
+            exception.InvalidDeviceSpec, self._types, device_spec=['oops'])
+        self.assertEqual('oops', error.value)
+
+    def test_option_of_a_source_that_is_not_used(self):
+        self.assertEqual([pci_stats.PciStatsTags], self._types(
+            tag_sources=['pci_stats'], device_spec=['oops']))
+
+
+@ddt.ddt
+class TestOrder(base.UnitTestCase):
+    """Which source decides, told from the pools that are made."""
+
+    def _make(self, sources, specs, summary, *groups):
+        loaded = tags_base.load(base.options(
+            tag_sources=sources, device_spec=specs))
+        node = model.ComputeNode('uuid', 'host', 'node', summary)
+        return pool_load.make_pools(node, groups or [VF], loaded)
+
+    def _tier(self, *args):
+        pools, unknown = self._make(*args)
+        self.assertEqual([], unknown)
+        pool, = pools
+        return pool.tags.get('tier')
+
+    @ddt.data((['device_spec', 'pci_stats'], 'spec'),
+              (['pci_stats', 'device_spec'], 'summary'),
+              (['device_spec'], 'spec'), (['pci_stats'], 'summary'))
+    @ddt.unpack
+    def test_first_that_knows(self, sources, tier):
+        self.assertEqual(tier, self._tier(
+            sources, ['{"tier": "spec"}'], [builders.vf(tier='summary')]))
+
+    def test_first_does_not_know(self):
+        both = ['device_spec', 'pci_stats']
+        self.assertEqual('summary', self._tier(
+            both, [], [builders.vf(tier='summary')]))
+        self.assertEqual('summary', self._tier(
+            both, ['{"vendor_id": "10de", "tier": "spec"}'],
+            [builders.vf(tier='summary')]))
+        self.assertEqual('spec', self._tier(
+            both[::-1], ['{"tier": "spec"}'], None))
+
+    def test_tags_of_sources_are_not_mixed(self):
+        pools, _ = self._make(
+            ['device_spec', 'pci_stats'], ['{"color": "red"}'],
+            [builders.vf(tier='summary')])
+        self.assertEqual(
+            {'color': 'red', 'remote_managed': 'false'}, pools[0].tags)
+
+    def test_one_that_knows_all_before_one_that_does_not(self):
+        split = [builders.vf(tier='summary'), builders.vf(tier='other')]
+        sources = ['pci_stats', 'device_spec']
+        self.assertEqual('spec', self._tier(
+            sources, ['{"tier": "spec"}'], split))
+        self.assertIs(UNKNOWN, self._tier(sources, [], split))
+
+    def test_nobody_knows(self):
+        pools, unknown = self._make(
+            ['device_spec', 'pci_stats'], [], None)
+        self.assertEqual(([], [VF]), (pools, unknown))
+        pools, unknown = self._make([], [], [builders.vf()])
+        self.assertEqual(([], [VF]), (pools, unknown))
+
+
+class TestProviders(base.UnitTestCase):
+
+    def _make(self, groups, summary, specs=('{}',)):
+        loaded = tags_base.load(base.options(device_spec=list(specs)))
+        pools, _ = pool_load.make_pools(
+            model.ComputeNode('uuid', 'host', 'node', summary), groups,
+            loaded)
+        return pools
+
+    def test_rows_decide(self):
+        pool, = self._make([VF._replace(rp_uuids=('x', 'x'))],
+                           [builders.vf(rp=builders.RP1)])
+        self.assertEqual('x', pool.rp_uuid)
+        self.assertNotIn('rp_uuid', pool.tags)
+
+    def test_summary_knows_what_the_rows_lack(self):
+        pool, = self._make([VF], [builders.vf(rp=builders.RP1)])
+        self.assertEqual(builders.RP1, pool.rp_uuid)
+
+    def test_rows_that_disagree(self):
+        pool, = self._make([VF._replace(rp_uuids=('x', 'y'))],
+                           [builders.vf(rp=builders.RP1)])
+        self.assertIsNone(pool.rp_uuid)
+
+    def test_summary_that_disagrees(self):
+        pool, = self._make([VF], [builders.vf(rp=builders.RP1),
+                                  builders.vf(rp=builders.RP2)])
+        self.assertIsNone(pool.rp_uuid)
+
+    def test_summary_that_disagrees_about_the_provider_only(self):
+        summary = [builders.vf(tier='gold', rp=builders.RP1),
+                   builders.vf(tier='gold', rp=builders.RP2)]
+        loaded = tags_base.load(base.options(
+            tag_sources=['pci_stats', 'device_spec'],
+            device_spec=['{"tier": "lead"}']))
+        (pool,), _ = pool_load.make_pools(
+            model.ComputeNode('uuid', 'host', 'node', summary),
+            [VF._replace(rp_uuids=('x', 'x'))], loaded)
+        # The rows decide about the provider; the first source knows all
+        # tags.
+        self.assertEqual(('x', 'gold'), (pool.rp_uuid, pool.tags['tier']))
+
+    def test_several_pools_to_nova_compute_have_none(self):
+        # A claim refuses a provider whose devices are in two pools.
+        pool, = self._make(
+            [VF._replace(rp_uuids=(builders.RP1, builders.RP1))],
+            [builders.vf(rp=builders.RP1, tier='gold'),
+             builders.vf(rp=builders.RP1, tier='lead')], specs=())
+        self.assertEqual((None, UNKNOWN), (pool.rp_uuid, pool.tags['tier']))
+
+    def test_devices_alike_are_one_pool(self):
+        groups = [
+            VF._replace(device_address=f'0000:81:02.{number}',
+                        first_address=f'0000:81:02.{number}', count=1,
+                        rp_uuids=rp_uuids)
+            for number, rp_uuids in (
+                (2, (None, None)), (1, ('x', 'x')), (3, ('x', 'x')))]
+        pool, = self._make(groups, None)
+        self.assertEqual((3, 'x', '0000:81:02.1'), (
+            pool.count, pool.rp_uuid, pool.first_address))
+
+    def test_devices_alike_with_different_providers(self):
+        groups = [VF._replace(rp_uuids=(rp, rp)) for rp in 'xy']
+        pool, = self._make(groups, None)
+        self.assertEqual((2, None), (pool.count, pool.rp_uuid))
+
+    def test_devices_with_different_tags_are_not_joined(self):
+        groups = [VF._replace(device_address=f'0000:81:02.{number}')
+                  for number in (1, 2)]
+        pools = self._make(groups, None, specs=(
+            '{"address": ".1", "tier": "1"}', '{"tier": 1}'))
+        self.assertEqual([1, 1], [pool.count for pool in pools])
+        self.assertEqual(['1', 1], [pool.tags['tier'] for pool in pools])
