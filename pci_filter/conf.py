@@ -34,8 +34,8 @@ Where the tags of devices are looked up, in this order.
 The rows of ``pci_devices`` do not hold ``physical_network``, ``trusted``,
 ``remote_managed`` and custom tags: they come from ``[pci] device_spec`` of
 each compute host. For each group of equal devices the first source that knows
-its tags decides. Devices that no source knows are left out: no request can
-get them, so they are never promised twice, and one log line names them.
+all its tags decides. Devices that no source knows are left out: no request can
+get them, so they are never promised in vain, and one log line names them.
 
 Possible values:
 
@@ -70,6 +70,8 @@ Possible values:
   for. Without it the value is for all hosts.
 
 ``devname`` cannot be used here: only the compute host itself can resolve it.
+As soon as any value has an ``address`` or ``remote_managed``, every host is
+read device by device, which takes longer.
 
 For example::
 

@@ -55,6 +55,15 @@ class UnknownTagSource(PciFilterError):
             f'Choose from: {", ".join(self.known)}.')
 
 
+class NoTagSource(PciFilterError):
+    """``[pci_filter]tag_sources`` is empty, so no device could be used."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            '[pci_filter]tag_sources is empty: no PCI device could be used. '
+            'Name a source, or remove the option to have the default.')
+
+
 class PciRequestsNotSupported(PciFilterError):
     """A host's pools cannot serve the requests that were to be consumed.
 

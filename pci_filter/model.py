@@ -54,7 +54,7 @@ class ComputeNode(typing.NamedTuple):
 
 
 class DeviceGroup(typing.NamedTuple):
-    """Available devices of one compute node which the rows cannot tell apart.
+    """Devices of one compute node which their rows cannot tell apart.
 
     :param node_uuid: compute node that the devices belong to
     :param vendor_id: as in the rows, four hex digits
@@ -67,11 +67,12 @@ class DeviceGroup(typing.NamedTuple):
     :param device_address: own address of the only device in the group; None
         unless the rows were read device by device
     :param count: how many devices are available
-    :param first_address: lowest own address in the group
+    :param first_address: lowest own address of an available one, if any
     :param rp_uuids: lowest and highest placement resource provider among the
         devices: equal, or None where no device has one
     :param has_card_serial: whether the only device in the group tells the
         serial number of its card; None unless read device by device
+    :param in_use: how many more are claimed or allocated
     """
 
     node_uuid: str
@@ -83,9 +84,10 @@ class DeviceGroup(typing.NamedTuple):
     parent_ifname: str | None
     device_address: str | None
     count: int  # type: ignore[assignment]  # tuples have a count() too
-    first_address: str
+    first_address: str | None
     rp_uuids: tuple[str | None, str | None]
     has_card_serial: bool | None = None
+    in_use: int = 0
 
     @property
     def rp_uuid(self) -> str | None:

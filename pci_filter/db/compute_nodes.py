@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import json
 import typing
 
@@ -59,21 +58,16 @@ def parse_summary(text: str | None) -> _Pools | None:
     return [pool for pool in map(_pool, stored) if pool is not None]
 
 
-def load(
-    connection: sa.engine.Connection, node_uuids: Sequence[str] | None = None,
-) -> list[model.ComputeNode]:
+def load(connection: sa.engine.Connection) -> list[model.ComputeNode]:
     """Return the compute nodes of a cell that are not deleted.
 
     :param connection: to the cell's database; only read from
-    :param node_uuids: only these; None for all
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
     """
     nodes = tables.compute_nodes.c
     statement = sa.select(
         nodes.uuid, nodes.host, nodes.hypervisor_hostname, nodes.pci_stats,
     ).where(nodes.deleted == 0).order_by(nodes.id)
-    if node_uuids is not None:
-        statement = statement.where(nodes.uuid.in_(node_uuids))
     return [
         model.ComputeNode(uuid, host, nodename, parse_summary(summary))
         for uuid, host, nodename, summary in connection.execute(statement)]

@@ -12,8 +12,10 @@
 
 """Read one value out of ``pci_devices.extra_info`` inside the database.
 
-The column holds a JSON object of strings that nova-compute wrote. A row in
-which it is missing or malformed has no value; it never fails the statement.
+The column holds a JSON object of strings, as ``oslo_serialization`` writes it.
+It is read as text, not as JSON: that takes a fraction of the time, which adds
+up over a hundred thousand rows, and a row in which the JSON is malformed never
+fails the statement.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ else:  # SQLAlchemy 1.4 has no generic classes
 class extra_info_value(_StringFunction):
     """``extra_info_value(column, key)``: the string under ``key`` or NULL.
 
+    The text from behind ``"key": "`` up to the next quote; what Nova writes
+    there has no escapes. Keys of the JSON within the JSON are not found: their quotes are
+    escaped.
+
     :param column: the JSON text
     :param key: a literal key, letters and underscores only
     """
@@ -46,9 +52,8 @@ class extra_info_value(_StringFunction):
     ) -> None:
         if not key.replace('_', '').isalpha():
             raise ValueError(f'not a plain key: {key!r}')
-        # A literal, so that the databases see the same expression in SELECT
-        # and in GROUP BY.
-        super().__init__(column, sa.literal_column(key))
+        marker = f"""'"{key}": "'"""
+        super().__init__(column, sa.literal_column(marker))
 
 
 def has_card_serial(
@@ -77,8 +82,9 @@ def _sqlite(
     element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
 ) -> str:
     column, key = _operands(element, compiled, **kwargs)
-    return (f"CASE WHEN json_valid({column}) "
-            f"THEN json_extract({column}, '$.{key}') END")
+    rest = f'substr({column}, instr({column}, {key}) + length({key}))'
+    return (f'CASE WHEN instr({column}, {key}) '
+            f"THEN substr({rest}, 1, instr({rest}, '\"') - 1) END")
 
 
 @compiler.compiles(extra_info_value, 'mysql')
@@ -87,16 +93,15 @@ def _mysql(
     element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
 ) -> str:
     column, key = _operands(element, compiled, **kwargs)
-    return (f"CASE WHEN JSON_VALID({column}) "
-            f"THEN JSON_VALUE({column}, '$.{key}') END")
+    return (f'CASE WHEN LOCATE({key}, {column}) '
+            f'THEN SUBSTRING_INDEX(SUBSTRING_INDEX('
+            f"{column}, {key}, -1), '\"', 1) END")
 
 
 @compiler.compiles(extra_info_value, 'postgresql')
 def _postgresql(
     element: extra_info_value, compiled: typing.Any, **kwargs: typing.Any,
 ) -> str:
-    # A cast to json fails the whole statement on one malformed row, and only
-    # version 16 can ask first. The keys inside the nested JSON strings have
-    # escaped quotes, so the pattern finds top-level keys only.
     column, key = _operands(element, compiled, **kwargs)
-    return f"""substring({column} from '"{key}" *: *"([^"\\\\]*)"')"""
+    return (f'CASE WHEN strpos({column}, {key}) > 0 '
+            f"THEN split_part(split_part({column}, {key}, 2), '\"', 1) END")

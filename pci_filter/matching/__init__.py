@@ -17,17 +17,21 @@ a clock, and no input is ever modified.
 """
 
 from pci_filter.matching.allotment import allot
+from pci_filter.matching.allotment import Record
 from pci_filter.matching.explanation import Explanation
 from pci_filter.matching.explanation import RequestExplanation
 from pci_filter.matching.explanation import StageCount
 from pci_filter.matching.pool import PciDevicePool
 from pci_filter.matching.request import DeviceRequest
+from pci_filter.matching.reservation import reserve
 
 __all__ = [
     'DeviceRequest',
     'Explanation',
     'PciDevicePool',
+    'Record',
     'RequestExplanation',
     'StageCount',
     'allot',
+    'reserve',
 ]

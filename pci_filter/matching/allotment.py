@@ -21,6 +21,7 @@ from pci_filter.matching import pool as pool_module
 from pci_filter.matching import request as request_module
 
 Record = Callable[[explanation.RequestExplanation], None]
+Stages = list[explanation.StageCount]
 _Taken = list[tuple[pool_module.PciDevicePool, int]]
 
 
@@ -28,36 +29,46 @@ def allot(
     pools: constraints.Pools,
     requests: Iterable[request_module.DeviceRequest],
     record: Record | None = None,
+    mind_relatives: bool = True,
 ) -> constraints.Pools | None:
     """Serve the requests one after the other from the same pools.
 
-    :param pools: the pools of one host, in claim order
+    :param pools: the pools of one host, in claim order; what their devices
+        are tagged with is known
     :param requests: the requests of one instance, in their order
     :param record: called with what became of each request; what it costs is
         only paid when it is given
+    :param mind_relatives: whether a physical function and the functions
+        carved out of it exclude each other
     :returns: the pools as they are afterwards, emptied ones left out; None if
         some request cannot be served. The pools given stay as they are.
     """
     for request in requests:
-        stages: list[explanation.StageCount] | None = (
-            None if record is None else [])
-        taken = _take(_constrain(pools, request, stages), request, stages)
+        stages: Stages | None = None if record is None else []
+        chosen = constrain(pools, request, stages)
+        taken = _share(chosen, request)
+        fits = bool(chosen) and not (
+            mind_relatives and _clash(taken, stages))
         if record is not None and stages is not None:
             record(explanation.RequestExplanation(
-                request.label, request.count, constraints.available(pools),
-                tuple(stages), taken is not None))
-        if taken is None:
+                request, constraints.available(pools), tuple(stages), fits))
+        if not fits:
             return None
-        pools = _without(pools, taken, request)
+        pools = _without(pools, taken, mind_relatives)
     return pools
 
 
-def _constrain(
+def constrain(
     pools: constraints.Pools,
     request: request_module.DeviceRequest,
-    stages: list[explanation.StageCount] | None,
+    stages: Stages | None = None,
 ) -> constraints.Pools:
-    """Return the pools to take from: none if they do not suffice."""
+    """Return the pools to take from: none if they do not suffice.
+
+    :param pools: all pools of the host
+    :param request: what is asked for
+    :param stages: filled with the number of devices that each stage left
+    """
     for name, constraint in constraints.CONSTRAINTS:
         pools = constraint(pools, request)
         left = constraints.available(pools)
@@ -68,40 +79,17 @@ def _constrain(
     return pools
 
 
-def _take(
-    pools: constraints.Pools,
-    request: request_module.DeviceRequest,
-    stages: list[explanation.StageCount] | None,
-) -> _Taken | None:
-    """Choose how many devices to take from which pool, None if none will do.
-
-    A request that would have to take a physical function together with
-    functions carved out of it fails, as the claim does.
-    """
-    if not pools:
-        return None
-    taken = _share(pools, request)
-    for number, (pool, _) in enumerate(taken):
-        if any(other.excludes(pool) for other, _ in taken[:number]):
-            if stages is not None:
-                stages.append(explanation.StageCount(
-                    'exclusion', sum(count for _, count in taken[:number])))
-            return None
-    return taken
-
-
 def _share(
     pools: constraints.Pools, request: request_module.DeviceRequest,
 ) -> _Taken:
-    """Share a request out among pools that suffice for it."""
+    """Share a request out among pools that suffice for it.
+
+    Each provider gives what placement allocated there. Without an allocation
+    the pools are used up in turn.
+    """
     if request.rp_uuids:
-        # Each provider gives what placement allocated there.
         return [(pool, request.rp_uuids.count(str(pool.rp_uuid)))
                 for pool in pools]
-    if any(pool.unknown_tags for pool in pools):
-        # nova-compute has several pools in place of such a one, and nobody
-        # knows which of all it comes across first: take from each.
-        return [(pool, min(request.count, pool.count)) for pool in pools]
     needed = request.count
     taken: _Taken = []
     for pool in pools:
@@ -112,22 +100,32 @@ def _share(
     return taken
 
 
+def _clash(taken: _Taken, stages: Stages | None) -> bool:
+    """Tell whether a claim of these devices fails because of relatives.
+
+    It does at the first that has a relative in use, be it by somebody else or
+    taken for the same request.
+    """
+    for number, (pool, _) in enumerate(taken):
+        if pool.blocked or any(
+                other.excludes(pool) for other, _ in taken[:number]):
+            if stages is not None:
+                stages.append(explanation.StageCount(
+                    'relatives', sum(count for _, count in taken[:number])))
+            return True
+    return False
+
+
 def _without(
-    pools: constraints.Pools,
-    taken: _Taken,
-    request: request_module.DeviceRequest,
+    pools: constraints.Pools, taken: _Taken, mind_relatives: bool,
 ) -> constraints.Pools:
-    """Return what can still be counted on once the devices are taken."""
+    """Return what is left of the pools once the devices are taken."""
     counts = {id(pool): count for pool, count in taken}
     # Most pools exclude nothing: look only at families that lost a device.
-    families = {pool.address for pool, _ in taken}
-    # The claim may have found a device where it is unknown whether there is
-    # one that will do.
-    doubtful = {pool.address for pool in pools
-                if pool.unknown_tags & request.looks_at}
+    families = {pool.address for pool, _ in taken} if mind_relatives else ()
     left: constraints.Pools = []
     for pool in pools:
-        if pool.address in doubtful or pool.address in families and any(
+        if pool.address in families and any(
                 other.excludes(pool) for other, _ in taken):
             continue
         count = pool.count - counts.get(id(pool), 0)

@@ -36,6 +36,23 @@ def available(pools: Pools) -> int:
     return sum(pool.count for pool in pools)
 
 
+def one_pool_per_provider(
+    pools: Pools, request: request_module.DeviceRequest,
+) -> Pools:
+    """Keep all pools or none: Nova follows placement only if it can.
+
+    As soon as the devices of any resource provider of the host are split over
+    several pools, a claim that placement has allocated fails (nova.pci.stats,
+    _assert_one_pool_per_rp_uuid).
+    """
+    if not request.rp_uuids:
+        return pools
+    rp_uuids = [pool.rp_uuid for pool in pools if pool.rp_uuid is not None]
+    split = len(rp_uuids) != len(set(rp_uuids)) or any(
+        pool.rp_uuid is not None and pool.unknown_tags for pool in pools)
+    return [] if split else pools
+
+
 def spec(pools: Pools, request: request_module.DeviceRequest) -> Pools:
     """Keep pools whose properties meet one of the alternatives."""
     return [
@@ -128,18 +145,17 @@ def whole_allocation(
 ) -> Pools:
     """Keep all pools or none: placement's allocation is a whole.
 
-    A claim takes from each provider what placement allocated there. It fails
-    if a provider's devices are split over several pools, and if providers are
-    missing it would hand out fewer devices than were asked for.
+    A claim takes from each provider what placement allocated there. If
+    providers are missing it would hand out fewer devices than were asked for.
     """
     if not request.rp_uuids:
         return pools
-    offered = [pool.rp_uuid for pool in pools]
-    whole = sorted(set(request.rp_uuids)) == sorted(map(str, offered))
+    whole = {pool.rp_uuid for pool in pools} == set(request.rp_uuids)
     return pools if whole and len(request.rp_uuids) >= request.count else []
 
 
 CONSTRAINTS: typing.Final[tuple[tuple[str, Constraint], ...]] = (
+    ('one_pool_per_provider', one_pool_per_provider),
     ('spec', spec),
     ('numa', numa),
     ('unrequested_pf', unrequested_pf),

@@ -14,9 +14,12 @@
 
 import typing
 
+from pci_filter.matching import request as request_module
+
 #: What each stage asks of a device, in the words of an operator.
 STAGE_TEXTS: typing.Final = {
-    'spec': 'match its attributes',
+    'one_pool_per_provider': 'can be told apart by their resource providers',
+    'spec': 'match',
     'numa': 'are on the right NUMA node',
     'unrequested_pf': 'are no physical function',
     'unrequested_vdpa': 'are no vDPA device',
@@ -24,7 +27,8 @@ STAGE_TEXTS: typing.Final = {
     'placement': "are in placement's allocation",
     'live_migratable': 'are live-migratable as asked',
     'whole_allocation': "make up placement's allocation as a whole",
-    'exclusion': 'are not excluded by a PF or VF taken for it',
+    'relatives': 'are not excluded by a PF or VF in use',
+    'promised': 'are certainly left by the requests before it',
 }
 
 
@@ -42,15 +46,13 @@ class StageCount(typing.NamedTuple):
 class RequestExplanation(typing.NamedTuple):
     """What became of one request.
 
-    :param label: alias or id of the request
-    :param asked: how many devices it asks for
+    :param request: the request
     :param offered: devices available when its turn came
     :param stages: devices left after each stage, up to the deciding one
     :param fits: whether the request could be served
     """
 
-    label: str
-    asked: int
+    request: request_module.DeviceRequest
     offered: int
     stages: tuple[StageCount, ...]
     fits: bool
@@ -60,15 +62,32 @@ class RequestExplanation(typing.NamedTuple):
         """The stage that left too few devices, None if the request fits."""
         return None if self.fits else self.stages[-1].stage
 
+    @property
+    def asks(self) -> str:
+        """Who asks for how many."""
+        return f'{self.request.label} asks for {self.request.count}'
+
+    @property
+    def shortage(self) -> str:
+        """What too few devices are."""
+        if self.stages[-1].left == self.offered:
+            return 'are free'
+        return self._words(self.stages[-1].stage)
+
+    def _words(self, stage: str) -> str:
+        if stage == 'spec':
+            return f'{STAGE_TEXTS[stage]} {self.request.wanted}'
+        return STAGE_TEXTS[stage]
+
     def __str__(self) -> str:
         parts = [f'{self.offered} free']
         left = self.offered
         for stage in self.stages:
-            # A stage that took nothing says nothing, unless it decided.
-            if stage.left != left or stage.stage == self.failed_stage:
-                parts.append(f'{stage.left} {STAGE_TEXTS[stage.stage]}')
+            # A stage that took nothing says nothing.
+            if stage.left != left:
+                parts.append(f'{stage.left} {self._words(stage.stage)}')
             left = stage.left
-        return f'{self.label} asks for {self.asked}: {", ".join(parts)}'
+        return f'{self.asks}: {", ".join(parts)}'
 
 
 class Explanation(typing.NamedTuple):

@@ -63,6 +63,10 @@ class PciDevicePool(Mapping[str, object]):
     :param rp_uuid: placement resource provider of the devices, if any
     :param first_address: lowest address among the available devices; the
         order in which nova-compute came across the pools
+    :param blocked: whether a relative is in use, so that a claim that chooses
+        a device from here fails (nova.objects.PciDevice.claim). Normally
+        such devices are not available; they are when a physical function
+        was added to device_spec after its functions, or the reverse.
     """
 
     vendor_id: str
@@ -74,6 +78,7 @@ class PciDevicePool(Mapping[str, object]):
     tags: model.Tags = dataclasses.field(default_factory=dict)
     rp_uuid: str | None = None
     first_address: str = ''
+    blocked: bool = False
 
     def __getitem__(self, key: str) -> object:
         if key in _FIELDS:

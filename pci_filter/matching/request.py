@@ -42,7 +42,6 @@ class DeviceRequest:
     :param wants_vdpa: some alternative asks for vDPA devices
     :param wants_remote_managed: some alternative asks for those
     :param live_migratable: what all alternatives agree on, else None
-    :param looks_at: the properties that decide whether a device will do
     """
 
     label: str
@@ -56,7 +55,6 @@ class DeviceRequest:
     wants_vdpa: bool = False
     wants_remote_managed: bool = False
     live_migratable: str | None = None
-    looks_at: frozenset[str] = frozenset()
 
     @classmethod
     def compile(
@@ -95,6 +93,11 @@ class DeviceRequest:
                 for spec in specs),
             live_migratable=str(demand) if demand in ('true', 'false')
             else None,
-            # Whether a device is managed remotely is always looked at.
-            looks_at=frozenset({'remote_managed'}.union(*specs)),
         )
+
+    @property
+    def wanted(self) -> str:
+        """The alternatives, for people."""
+        return ' or '.join(
+            ', '.join(f'{key}={value}' for key, value in spec.items())
+            for spec in self.specs)

@@ -34,6 +34,7 @@ class PciRequest(typing.Protocol):
     spec: Sequence[Mapping[str, object]]
     alias_name: str | None
     request_id: str | None
+    requester_id: str | None
     numa_policy: str | None
 
 
@@ -72,7 +73,7 @@ def compile_requests(
     near = frozenset(cell.id for cell in numa_cells or ())
     return [
         matching.DeviceRequest.compile(
-            label=request.alias_name or request.request_id or 'request',
+            label=_label(request),
             count=request.count,
             specs=request.spec,
             numa_policy=request.numa_policy,
@@ -81,6 +82,15 @@ def compile_requests(
             if near and request.numa_policy == 'socket' else frozenset(),
             rp_uuids=_rp_uuids(request, provider_mapping))
         for request in requests]
+
+
+def _label(request: PciRequest) -> str:
+    """Return what people know a request by: the alias or the port's id."""
+    if request.alias_name:
+        return request.alias_name
+    if request.requester_id:
+        return f'port {request.requester_id}'
+    return f'request {request.request_id}'
 
 
 def _rp_uuids(
@@ -108,11 +118,12 @@ def _same_sockets(
 ) -> frozenset[int]:
     """Return the host NUMA nodes that share a socket with some of these.
 
-    None do when a socket is unknown: Nova does not support hosts with
-    several sockets in one NUMA node, and those do not report them.
+    Unless the host tells the socket of each of its nodes, none do.
     """
     cells = topology.cells if topology else ()
-    if any(cell.socket is None for cell in cells):
+    socket_of = {cell.id: cell.socket for cell in cells}
+    if None in socket_of.values():
         return frozenset()
-    sockets = {cell.socket for cell in cells if cell.id in near}
-    return frozenset(cell.id for cell in cells if cell.socket in sockets)
+    sockets = {socket for node, socket in socket_of.items() if node in near}
+    return frozenset(
+        node for node, socket in socket_of.items() if socket in sockets)

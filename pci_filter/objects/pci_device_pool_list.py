@@ -45,7 +45,11 @@ class PciDevicePoolList:
         ``socket`` only
     :param unknown: groups of devices that are left out because no source
         knows their tags
-    :param note: what else an explanation has to tell
+    :param numa_guest: whether the instance in question has NUMA cells of its
+        own. While nobody has placed them, relatives do not exclude each
+        other: a claim finds a place first, and so may take other devices
+        than one that need not look for a place (nova.compute.claims,
+        Claim._test_pci).
     """
 
     def __init__(
@@ -53,13 +57,17 @@ class PciDevicePoolList:
         pools: Iterable[matching.PciDevicePool] = (),
         host_topology: device_requests.HostTopology | None = None,
         unknown: Sequence[model.DeviceGroup] = (),
-        note: str = '',
+        numa_guest: bool = False,
     ) -> None:
         self._pools = pool_module.claim_order(pools)
         self._host_topology = host_topology
         self._dicts: list[dict[str, object]] | None = None
+        self._promised: list[matching.DeviceRequest] = []
         self.unknown = tuple(unknown)
-        self._note = note
+        #: Tags that differ within a pool, so that nobody knows them.
+        self.unknown_tags: frozenset[str] = frozenset().union(
+            *(pool.unknown_tags for pool in self._pools))
+        self.numa_guest = numa_guest
 
     @classmethod
     def get_all(
@@ -100,13 +108,14 @@ class PciDevicePoolList:
     def from_groups(
         cls,
         node: model.ComputeNode,
-        groups: Iterable[model.DeviceGroup],
+        groups: Sequence[model.DeviceGroup],
         tag_sources: Sequence[base.TagSource],
         host_topology: device_requests.HostTopology | None = None,
+        numa_guest: bool = False,
     ) -> PciDevicePoolList:
         """Make the list from the device groups of one compute node."""
         pools, unknown = pool_load.make_pools(node, groups, tag_sources)
-        return cls(pools, host_topology, unknown)
+        return cls(pools, host_topology, unknown, numa_guest)
 
     def __iter__(self) -> Iterator[matching.PciDevicePool]:
         return iter(self._pools)
@@ -133,7 +142,7 @@ class PciDevicePoolList:
         self,
         requests: Iterable[device_requests.PciRequest],
         provider_mapping: device_requests.ProviderMapping | None = None,
-        numa_cells: Iterable[device_requests.GuestCell] | None = None,
+        numa_cells: Sequence[device_requests.GuestCell] | None = None,
     ) -> bool:
         """Tell whether a claim of these requests would succeed.
 
@@ -143,7 +152,7 @@ class PciDevicePoolList:
         :param numa_cells: the guest's NUMA cells, if placed on the host's
         """
         compiled = self._compile(requests, provider_mapping, numa_cells)
-        return matching.allot(self._pools, compiled) is not None
+        return self._decide(compiled, numa_cells) is not None
 
     #: What in-tree code calls it.
     support_requests = supports_requests
@@ -152,7 +161,7 @@ class PciDevicePoolList:
         self,
         requests: Iterable[device_requests.PciRequest],
         provider_mapping: device_requests.ProviderMapping | None = None,
-        numa_cells: Iterable[device_requests.GuestCell] | None = None,
+        numa_cells: Sequence[device_requests.GuestCell] | None = None,
     ) -> None:
         """Take the devices for these requests out of the pools.
 
@@ -163,10 +172,12 @@ class PciDevicePoolList:
         """
         requests = list(requests)
         compiled = self._compile(requests, provider_mapping, numa_cells)
-        left = matching.allot(self._pools, compiled)
+        left = self._decide(compiled, numa_cells)
         if left is None:
             raise exception.PciRequestsNotSupported(self.explain_requests(
                 requests, provider_mapping, numa_cells).reason)
+        if self.unknown_tags:
+            self._promised += compiled
         self._pools = left
         self._dicts = None
 
@@ -174,7 +185,7 @@ class PciDevicePoolList:
         self,
         requests: Iterable[device_requests.PciRequest],
         provider_mapping: device_requests.ProviderMapping | None = None,
-        numa_cells: Iterable[device_requests.GuestCell] | None = None,
+        numa_cells: Sequence[device_requests.GuestCell] | None = None,
     ) -> matching.Explanation:
         """Tell, per request, how many devices each constraint left.
 
@@ -183,13 +194,16 @@ class PciDevicePoolList:
         """
         explained: list[matching.RequestExplanation] = []
         compiled = self._compile(requests, provider_mapping, numa_cells)
-        matching.allot(self._pools, compiled, explained.append)
-        notes = [self._note] if self._note else []
+        self._decide(compiled, numa_cells, explained.append)
+        notes = []
         if self.unknown:
             notes.append('devices whose tags are unknown are left out')
+        if self.unknown_tags:
+            notes.append('functions of one PF differ in '
+                         + ', '.join(sorted(self.unknown_tags)))
         if len(explained) > 1 and not explained[-1].fits:
             failed = compiled[len(explained) - 1]
-            if matching.allot(self._pools, [failed]) is not None:
+            if self._decide([failed], numa_cells) is not None:
                 notes.append('requests before it took or excluded its devices')
         return matching.Explanation(tuple(explained), ', '.join(notes))
 
@@ -201,3 +215,26 @@ class PciDevicePoolList:
     ) -> list[matching.DeviceRequest]:
         return device_requests.compile_requests(
             requests, provider_mapping, numa_cells, self._host_topology)
+
+    def _decide(
+        self,
+        requests: Sequence[matching.DeviceRequest],
+        numa_cells: Sequence[device_requests.GuestCell] | None,
+        record: matching.Record | None = None,
+    ) -> list[matching.PciDevicePool] | None:
+        """Return the pools that are left, None if a request cannot be served.
+
+        Where tags are unknown nothing is taken: what is promised is kept.
+        """
+        mind_relatives = bool(numa_cells) or not self.numa_guest
+        if self.unknown_tags:
+            fits = matching.reserve(
+                self._pools, requests, self._promised, record, mind_relatives)
+            return self._pools if fits else None
+        if mind_relatives and any(request.rp_uuids for request in requests):
+            # nova-compute looks at its pools before it claims, as if there
+            # were no relatives. Only a provider in several pools, of which
+            # the claim would find but one, can make it fail there.
+            if matching.allot(self._pools, requests, None, False) is None:
+                return matching.allot(self._pools, requests, record, False)
+        return matching.allot(self._pools, requests, record, mind_relatives)

@@ -54,24 +54,30 @@ def load_groups(
 
 def make_pools(
     node: model.ComputeNode,
-    groups: Iterable[model.DeviceGroup],
+    groups: Sequence[model.DeviceGroup],
     tag_sources: Sequence[base.TagSource],
 ) -> tuple[list[matching.PciDevicePool], list[model.DeviceGroup]]:
     """Add the tags to the device groups of one compute node.
 
     :param node: the compute node
-    :param groups: its available devices
+    :param groups: its devices
     :param tag_sources: who knows the devices' tags, first one first
-    :returns: the pools, and the groups that no source knows
+    :returns: the pools, and the groups of available devices that no source
+        knows
     """
     lookups = [source.for_node(node) for source in tag_sources]
+    in_use = {(group.address, group.dev_type == pool_module.PF)
+              for group in groups if group.in_use}
     pools: list[matching.PciDevicePool] = []
     unknown: list[model.DeviceGroup] = []
     for group in groups:
+        if not group.count:
+            continue
         tags, rp_uuid = _know(group, lookups)
         if tags is None:
             unknown.append(group)
             continue
+        is_pf = group.dev_type == pool_module.PF
         pools.append(matching.PciDevicePool(
             vendor_id=group.vendor_id,
             product_id=group.product_id,
@@ -82,7 +88,8 @@ def make_pools(
             tags=pool_module.complete_tags(
                 tags, group.dev_type, group.parent_ifname),
             rp_uuid=rp_uuid,
-            first_address=group.first_address))
+            first_address=group.first_address or '',
+            blocked=(group.address, not is_pf) in in_use))
     return _merged(pools), unknown
 
 
@@ -91,10 +98,10 @@ def _know(
 ) -> tuple[model.Tags | None, str | None]:
     """Return the tags and the resource provider of a device group.
 
-    The first source that knows the tags decides, one that knows all of them
-    rather than one for which they differ within the group. The rows decide
-    about the provider; those written before the device was reported to
-    placement lack it, but a source may have it.
+    The first source that knows all of the tags decides, else the first that
+    knows of the group at all. The rows decide about the provider; those
+    written before the device was reported to placement lack it, but a source
+    may have it.
     """
     best: model.Tags | None = None
     rp_uuid = group.rp_uuid
@@ -109,30 +116,38 @@ def _know(
                 model.UNKNOWN in best.values()
                 and model.UNKNOWN not in tags.values()):
             best = tags
-    if best is not None and model.UNKNOWN in best.values():
-        # These are several pools to nova-compute, and a claim refuses a
-        # provider whose devices are in more than one.
-        rp_uuid = None
     return best, rp_uuid
 
 
 def _merged(
     pools: Iterable[matching.PciDevicePool],
 ) -> list[matching.PciDevicePool]:
-    """Join what turned out to be alike once the tags were known."""
-    alike: dict[tuple[object, ...], list[matching.PciDevicePool]] = {}
-    for pool in pools:
-        tags = repr(sorted(pool.tags.items(), key=repr))
-        alike.setdefault((
+    """Join what turned out to be alike once the tags were known.
+
+    nova-compute goes through its devices by address, and puts each into the
+    first pool that has all the tags of the device and as many of its own; a
+    tag that is null counts as one that is missing (nova.pci.stats,
+    _find_pool).
+    """
+    alike: dict[tuple[object, ...], list[list[matching.PciDevicePool]]] = {}
+    for pool in sorted(pools, key=lambda pool: pool.first_address):
+        found = alike.setdefault((
             pool.vendor_id, pool.product_id, pool.numa_node, pool.dev_type,
-            pool.address, tags), []).append(pool)
+            pool.address, len(pool.tags)), [])
+        for same in found:
+            tags = same[0].tags
+            if all(tags.get(key) == tag for key, tag in pool.tags.items()):
+                same.append(pool)
+                break
+        else:
+            found.append([pool])
     return [
         same[0] if len(same) == 1 else _joined(same)
-        for same in alike.values()]
+        for found in alike.values() for same in found]
 
 
 def _joined(pools: Sequence[matching.PciDevicePool]) -> matching.PciDevicePool:
-    """Return one pool with the devices of all.
+    """Return one pool with the devices of all, the first one's otherwise.
 
     If their providers differ it has none: placement's allocation could not
     be followed there.
@@ -141,5 +156,4 @@ def _joined(pools: Sequence[matching.PciDevicePool]) -> matching.PciDevicePool:
     return dataclasses.replace(
         pools[0],
         count=sum(pool.count for pool in pools),
-        rp_uuid=rp_uuids.pop() if len(rp_uuids) == 1 else None,
-        first_address=min(pool.first_address for pool in pools))
+        rp_uuid=rp_uuids.pop() if len(rp_uuids) == 1 else None)

@@ -48,11 +48,13 @@ def attach() -> None:
 
 
 def detach() -> None:
-    """Undo :func:`attach`; for tests."""
+    """Undo :func:`attach` unless somebody wrapped the wrapper; for tests."""
     with _attach_lock:
-        method = _find_method()
-        original = getattr(method, 'pci_filter_original', method)
-        setattr(host_manager.HostManager, _METHOD, original)
+        method = vars(host_manager.HostManager)[_METHOD]
+        original = getattr(method, 'pci_filter_original', None)
+        # functools.wraps hands our attribute on to a wrapper of ours.
+        if original is not None and method.__wrapped__ is original:
+            setattr(host_manager.HostManager, _METHOD, original)
 
 
 def _find_method() -> typing.Any:
@@ -64,7 +66,8 @@ def _find_method() -> typing.Any:
     if parameters != _PARAMETERS:
         raise exception.UnsupportedNova(
             f'HostManager.{_METHOD}() takes {", ".join(parameters)} instead '
-            f'of {", ".join(_PARAMETERS)}', SUPPORTED)
+            f'of {", ".join(_PARAMETERS)}, as it does when another package '
+            'has wrapped it', SUPPORTED)
     return method
 
 
@@ -78,8 +81,7 @@ def _wrapped(original: typing.Any) -> typing.Any:
         for enabled in self.enabled_filters:
             mapper = getattr(enabled, 'pool_mapper', None)
             if mapper is not None:
-                host_states = mapper.map_pools(
-                    context, self, host_states, spec_obj)
+                return mapper.map_pools(context, self, host_states, spec_obj)
         return host_states
 
     get_host_states_by_uuids.pci_filter_original = (  # type: ignore

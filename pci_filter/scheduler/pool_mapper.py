@@ -15,11 +15,13 @@
 import collections
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import re
 import typing
 
 from nova import context as context_module
 from nova.db.main import api as main_db
+from nova.scheduler import utils as scheduler_utils
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -27,14 +29,20 @@ from pci_filter import model
 from pci_filter import objects
 from pci_filter.objects import pool_load
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import unknown_tags
 from pci_filter.tags import base
 
 LOG = logging.getLogger(__name__)
 
-#: How many hosts a log line names before it only counts them.
-_NAMED: typing.Final = 5
+#: What may be a password: all of a URL up to its last '@', and whatever stands
+#: before an '@' in a word. Too much rather than too little.
+_CREDENTIALS: typing.Final = re.compile(r'''//.*@|[^\s'"(]+@''')
 
-_CREDENTIALS: typing.Final = re.compile(r'://[^@\s]*@')
+#: Attribute of a HostState whose pools were asked for, loaded or not.
+MAPPED: typing.Final = 'pci_filter_mapped'
+
+#: Attribute of a HostState without pools since they could not be loaded.
+UNREADABLE: typing.Final = 'pci_filter_unreadable'
 
 HostState = typing.Any
 _HostStates = list[HostState]
@@ -56,6 +64,7 @@ class PoolMapper:
         self._reject_on_failure = options.on_load_failure == 'reject'
         self._for_all_requests = options.load_for == 'all_requests'
         self._changes = changes.Changes()
+        self._unknown = unknown_tags.Reporter()
 
     def map_pools(
         self,
@@ -71,9 +80,12 @@ class PoolMapper:
         :param host_states: nova.scheduler.host_manager.HostState objects
         :param spec_obj: nova.objects.RequestSpec
         """
-        if not (self._for_all_requests or _asks_for_devices(spec_obj)):
+        if not (self._for_all_requests or asks_for_devices(spec_obj)):
             return host_states
         host_states = list(host_states)
+        if all(hasattr(state, MAPPED) for state in host_states):
+            # Somebody else's wrapper came between two of ours.
+            return iter(host_states)
         by_cell: dict[str, _HostStates] = collections.defaultdict(list)
         for host_state in host_states:
             by_cell[host_state.cell_uuid].append(host_state)
@@ -82,8 +94,12 @@ class PoolMapper:
                 context, _cell_mappings(manager, spec_obj), by_cell)
         except Exception as error:
             answers = dict.fromkeys(by_cell, error)
+        numa_guest = bool(spec_obj and spec_obj.numa_topology)
         for cell_uuid, of_cell in by_cell.items():
-            self._map_cell(cell_uuid, of_cell, answers.get(cell_uuid))
+            self._map_cell(
+                cell_uuid, of_cell, answers.get(cell_uuid), numa_guest)
+        for host_state in host_states:
+            setattr(host_state, MAPPED, True)
         return iter(host_states)
 
     def _load(
@@ -119,6 +135,7 @@ class PoolMapper:
 
     def _map_cell(
         self, cell_uuid: str, host_states: _HostStates, answer: typing.Any,
+        numa_guest: bool,
     ) -> None:
         if answer is None or context_module.is_cell_failure_sentinel(answer):
             self._cell_failed(cell_uuid, host_states, _failure_text(answer))
@@ -128,18 +145,22 @@ class PoolMapper:
                      cell_uuid)
         for host_state in host_states:
             try:
-                self._map_host(host_state, answer.get(host_state.uuid, ()))
+                self._map_host(
+                    host_state, answer.get(host_state.uuid, ()), numa_guest)
             except Exception as error:
                 self._host_failed(host_state, _failure_text(error))
-        self._report_unknown(cell_uuid, host_states)
+        self._unknown.report(cell_uuid, host_states)
 
     def _map_host(
-        self, host_state: HostState, groups: Iterable[model.DeviceGroup],
+        self, host_state: HostState, groups: Sequence[model.DeviceGroup],
+        numa_guest: bool,
     ) -> None:
         host_state.pci_stats = objects.PciDevicePoolList.from_groups(
             _compute_node(host_state), groups, self._tag_sources,
-            host_state.numa_topology)
-        self._changes.changed(_subject(host_state), None)
+            host_state.numa_topology, numa_guest)
+        if self._changes.changed(_subject(host_state), None):
+            LOG.info('The PCI pools of host %s can be made again.',
+                     host_state.host)
 
     def _cell_failed(
         self, cell_uuid: str, host_states: _HostStates, failure: str,
@@ -149,8 +170,8 @@ class PoolMapper:
         if self._changes.changed(('cell', cell_uuid), failure):
             LOG.warning(
                 'The PCI devices of cell %(cell)s could not be read: '
-                '%(failure)s. Until they can, %(consequence)s (%(count)d '
-                'hosts in this request).',
+                '%(failure)s. Until they can, %(consequence)s. Hosts of it '
+                'in this request: %(count)d.',
                 {'cell': cell_uuid, 'failure': failure,
                  'consequence': self._consequence(),
                  'count': len(host_states)})
@@ -166,47 +187,28 @@ class PoolMapper:
 
     def _degrade(self, host_state: HostState) -> None:
         if self._reject_on_failure:
-            host_state.pci_stats = objects.PciDevicePoolList(
-                note='its device rows could not be read')
+            host_state.pci_stats = objects.PciDevicePoolList()
+            setattr(host_state, UNREADABLE, True)
 
     def _consequence(self) -> str:
         if self._reject_on_failure:
             return 'no PCI request is sent there'
         return "Nova's summary (compute_nodes.pci_stats) decides there"
 
-    def _report_unknown(
-        self, cell_uuid: str, host_states: _HostStates,
-    ) -> None:
-        """Log once for each host which devices nobody knows the tags of."""
-        news = []
-        for host_state in host_states:
-            unknown = getattr(host_state.pci_stats, 'unknown', ())
-            kinds = frozenset(
-                (group.vendor_id, group.product_id, group.dev_type)
-                for group in unknown)
-            if self._changes.changed(
-                    ('unknown', *_subject(host_state)), kinds or None) and (
-                    kinds):
-                news.append((host_state.host, kinds))
-        if news:
-            hosts = [host for host, _ in news]
-            LOG.warning(
-                'Devices whose tags no source knows are left out on '
-                '%(count)d hosts of cell %(cell)s: %(kinds)s on %(hosts)s%'
-                '(more)s. Give their tags in [pci_filter]device_spec, or let '
-                'nova-compute store its summary again.',
-                {'count': len(hosts), 'cell': cell_uuid,
-                 'kinds': ', '.join(sorted(
-                     ':'.join(kind) for kind in frozenset().union(
-                         *(kinds for _, kinds in news)))),
-                 'hosts': ', '.join(hosts[:_NAMED]),
-                 'more': ', ...' if len(hosts) > _NAMED else ''})
 
+def asks_for_devices(spec_obj: typing.Any) -> bool:
+    """Tell whether a request needs pools.
 
-def _asks_for_devices(spec_obj: typing.Any) -> bool:
+    A rebuild stays on its host with the devices it has: Nova runs no filter
+    for it that looks at pools.
+
+    :param spec_obj: nova.objects.RequestSpec or None
+    """
     if not spec_obj or 'pci_requests' not in spec_obj:
         return False
-    return bool(spec_obj.pci_requests and spec_obj.pci_requests.requests)
+    return bool(
+        spec_obj.pci_requests and spec_obj.pci_requests.requests
+        and not scheduler_utils.request_is_rebuild(spec_obj))
 
 
 def _cell_mappings(
@@ -214,14 +216,14 @@ def _cell_mappings(
 ) -> dict[str, typing.Any]:
     """Return the cells that hosts can be in, keyed by UUID.
 
-    A request can be limited to a cell that the HostManager does not know
-    before it is told to refresh.
+    A request can bring a cell that the HostManager does not know before it
+    is told to refresh, and Nova asks the cell as it is given there.
     """
     cells = dict(manager.cells)
     if spec_obj and 'requested_destination' in spec_obj:
         destination = spec_obj.requested_destination
         if destination and 'cell' in destination and destination.cell:
-            cells.setdefault(destination.cell.uuid, destination.cell)
+            cells[destination.cell.uuid] = destination.cell
     return cells
 
 
@@ -243,4 +245,4 @@ def _failure_text(answer: typing.Any) -> str:
     if answer is context_module.did_not_respond_sentinel:
         return 'it did not answer in time'
     line = (str(answer).splitlines() or [''])[0]
-    return f'{type(answer).__name__}: {_CREDENTIALS.sub("://***@", line)}'
+    return f'{type(answer).__name__}: {_CREDENTIALS.sub("***@", line)}'

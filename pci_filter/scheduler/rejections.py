@@ -19,8 +19,8 @@ import typing
 from oslo_log import log as logging
 
 from pci_filter import matching
-from pci_filter.matching import explanation
 from pci_filter import objects
+from pci_filter.scheduler import pool_mapper
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Rejections:
             '%(reasons)s.',
             {'instance': self._spec_obj.instance_uuid,
              'reasons': '; '.join(
-                 f'{reason} on {count} of {len(self._hosts)} hosts'
+                 f'on {count} of {len(self._hosts)} hosts {reason}'
                  for reason, count in reasons.most_common())})
 
     def _explain(
@@ -73,6 +73,8 @@ class Rejections:
     ) -> matching.Explanation | str:
         """Return the explanation, or in words why there is none."""
         pools = host_state.pci_stats
+        if hasattr(host_state, pool_mapper.UNREADABLE):
+            return 'its device rows could not be read'
         if not isinstance(pools, objects.PciDevicePoolList):
             return "Nova's summary decided"
         if not candidates:
@@ -101,6 +103,5 @@ def _kind(explained: matching.Explanation | str) -> str:
     failed = explained.failed
     if failed is None:
         return 'it would fit now'
-    text = (f'{failed.label} asks for {failed.asked} but too few '
-            f'{explanation.STAGE_TEXTS[failed.stages[-1].stage]}')
+    text = f'{failed.asks} but too few {failed.shortage}'
     return f'{text} ({explained.note})' if explained.note else text

@@ -62,9 +62,12 @@ def load(options: cfg.ConfigOpts.GroupAttr) -> list[TagSource]:
     """Make the sources of ``[pci_filter]tag_sources``, in that order.
 
     :param options: the ``[pci_filter]`` section
+    :raises pci_filter.exception.NoTagSource: if there are none
     :raises pci_filter.exception.UnknownTagSource: if nobody provides one
     :raises pci_filter.exception.PciFilterError: what a source finds wrong
     """
+    if not options.tag_sources:
+        raise exception.NoTagSource()
     known = metadata.entry_points(group=NAMESPACE).names
     for name in options.tag_sources:
         if name not in known:

@@ -30,8 +30,10 @@ _Pools = list[Mapping[str, object]]
 class PciStatsTags(base.TagSource):
     """The summary still knows the tags where its counts have drifted.
 
-    Nova keeps pools in it after their last device is gone, and stores it
-    before it stores the rows, so what the rows offer is in there.
+    nova-compute keeps pools in it after their last device is gone, until it is
+    restarted, and stores it before it stores the rows. What the rows offer is
+    in there, then, but for the moment between Nova's reading of the summary
+    and ours of the rows.
     """
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:

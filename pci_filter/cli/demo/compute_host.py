@@ -111,6 +111,9 @@ def claim(
 ) -> list[typing.Any]:
     """Claim devices in a tracker, which is in disorder when that fails.
 
+    As in nova-compute the tracker's pools are asked first, without regard to
+    NUMA cells (nova.compute.claims, Claim._test_pci).
+
     :param context: context of the host's cell
     :param host: which host
     :param tracker: its PciDevTracker
@@ -124,6 +127,9 @@ def claim(
         instance_uuid=instance_uuid or uuidutils.generate_uuid(),
         requests=list(requests))
     try:
+        if not tracker.stats.support_requests(
+                wanted.requests, provider_mapping=None):
+            raise ClaimFailed(host.name, 'Claim pci failed')
         devices = tracker.claim_instance(context, wanted, numa)
     except _CLAIM_ERRORS as error:
         # Its text repeats all requests, over many lines.

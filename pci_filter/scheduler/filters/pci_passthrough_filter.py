@@ -22,6 +22,7 @@ from oslo_log import log as logging
 from stevedore import driver
 
 from pci_filter import conf
+from pci_filter.scheduler import changes
 from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
 
@@ -49,6 +50,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         #: Found by the hook.
         self.pool_mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
         driver.DriverManager(HOOK_NAMESPACE, HOOK).driver()
+        self._changes = changes.Changes()
 
     def filter_all(
         self, filter_obj_list: Iterable[typing.Any], spec_obj: typing.Any,
@@ -60,6 +62,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         passed = 0
         rejected = rejections.Rejections(spec_obj)
         for host_state in filter_obj_list:
+            self._check_mapped(host_state, spec_obj)
             # Nova's filter leaves only the candidates that pass.
             candidates = host_state.allocation_candidates
             if self._filter_one(host_state, spec_obj):
@@ -69,3 +72,17 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
                 rejected.add(host_state, candidates)
         if not passed:
             rejected.log_summary()
+
+    def _check_mapped(
+        self, host_state: typing.Any, spec_obj: typing.Any,
+    ) -> None:
+        """Say it if the hook was passed by: Nova's summary decides then."""
+        if hasattr(host_state, pool_mapper.MAPPED) or not (
+                pool_mapper.asks_for_devices(spec_obj)):
+            return
+        if self._changes.changed('hook', 'passed by'):
+            LOG.error(
+                'PCI requests are decided from compute_nodes.pci_stats: the '
+                'HostStates of this scheduler do not come from '
+                'HostManager.get_host_states_by_uuids(). Another package '
+                'replaces that method; pci_filter cannot work beside it.')

@@ -31,7 +31,7 @@ from pci_filter.tests.scenarios.builders import without
 
 _IDENTITY = (
     scenario('one_of_one', gpu(), alias(A_GPU), left=0),
-    scenario('no_pools', (), alias(A_GPU), fails='spec'),
+    scenario('no_pools', (), alias(A_GPU), fails='free'),
     scenario('no_requests', gpu(), (), left=1),
     scenario('no_pools_no_requests', (), (), left=()),
     scenario('other_vendor', gpu(), alias({'vendor_id': '1002'}),
@@ -209,16 +209,16 @@ _LIVE_MIGRATABLE = (
 
 _COUNTS = (
     scenario('all_of_a_pool', vf(4), alias(A_VF, count=4), left=0),
-    scenario('more_than_a_pool', vf(4), alias(A_VF, count=5), fails='spec'),
+    scenario('more_than_a_pool', vf(4), alias(A_VF, count=5), fails='free'),
     scenario('over_two_pools', [vf(2), vf(3, address=B)],
              alias(A_VF, count=4), left=(0, 1)),
     scenario('over_all_pools', [vf(2), vf(3, address=B)],
              alias(A_VF, count=5), left=(0, 0)),
     scenario('one_more_than_all_pools', [vf(2), vf(3, address=B)],
-             alias(A_VF, count=6), fails='spec'),
+             alias(A_VF, count=6), fails='free'),
     scenario('emptied_pool_is_passed_over', [vf(0), vf(1, address=B)],
              alias(A_VF), left=(0, 0)),
-    scenario('emptied_pool_alone', vf(0), alias(A_VF), fails='spec'),
+    scenario('emptied_pool_alone', vf(0), alias(A_VF), fails='free'),
     scenario('fewer_properties_first',
              [vf(2, tier='gold', color='red'), vf(2, address=B, tier='gold')],
              alias({'tier': 'gold'}), left=(2, 1)),

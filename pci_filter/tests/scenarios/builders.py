@@ -23,8 +23,9 @@ PoolDict = dict[str, typing.Any]
 #: Physical functions.
 A, B, C = '0000:81:00.0', '0000:82:00.0', '0000:83:00.0'
 
-#: Ids of requests, and resource providers.
+#: Ids of requests, of a port, and of resource providers.
 ID1, ID2, ID3 = (f'{n}' * 8 + '-0000-4000-8000-000000000000' for n in '123')
+PORT = '99999999-0000-4000-8000-000000000000'
 RP1, RP2, RP3 = (f'{n}' * 8 + '-0000-4000-8000-000000000000' for n in 'abc')
 
 
@@ -37,6 +38,7 @@ class Request:
     alias_name: str | None
     request_id: str | None
     numa_policy: str | None
+    requester_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Scenario:
     :param requests: the requests of the instance
     :param left: how many devices are left of each of the pools when they are
         served; None when they cannot be
-    :param fails: the stage that fails, None when they can be served
+    :param fails: the stage that fails, ``free`` when there are too few to
+        begin with, None when they can be served
     :param fails_at: index of the request that fails
     :param mapping: placement's choice, by request group
     :param guest: host NUMA nodes of the guest
@@ -185,7 +188,8 @@ def alias(*specs, count=1, policy=None, request_id=ID1) -> Request:
 def port(count=1, policy=None, request_id=ID1, **spec) -> Request:
     """A request that comes from a Neutron port."""
     return Request(
-        count, [{'remote_managed': 'False', **spec}], None, request_id, policy)
+        count, [{'remote_managed': 'False', **spec}], None, request_id, policy,
+        PORT)
 
 
 A_VF = {'vendor_id': '8086', 'product_id': '154c', 'dev_type': 'type-VF'}

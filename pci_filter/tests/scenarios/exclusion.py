@@ -46,7 +46,7 @@ def _refused(name, pools, requests, fails='spec', fails_at=1, **more):
 
 
 _TWO_REQUESTS = (
-    _refused('pf_then_vf', _FAMILY, [alias(A_PF), alias(A_VF)]),
+    _refused('pf_then_vf', _FAMILY, [alias(A_PF), alias(A_VF)], fails='free'),
     _refused('vf_then_pf', _FAMILY, [alias(A_VF), alias(A_PF)]),
     scenario('pf_then_vf_of_other_family',
              [pf(A), vf(2, address=B)], [alias(A_PF), alias(A_VF)],
@@ -64,7 +64,7 @@ _TWO_REQUESTS = (
              in_tree_left=(0, 1, 1, 2), why=_EXCLUDED),
     _refused('two_families_both_pfs_then_vf',
              [pf(A), vf(2, address=A), pf(B), vf(2, address=B)],
-             [alias(A_PF, count=2), alias(A_VF)]),
+             [alias(A_PF, count=2), alias(A_VF)], fails='free'),
     _refused('two_families_vfs_of_both_then_pf',
              [pf(A), vf(2, address=A), pf(B), vf(2, address=B)],
              [alias(A_VF, count=3), alias(A_PF)]),
@@ -75,10 +75,10 @@ _TWO_REQUESTS = (
              left=(0, 0, 0), in_tree_left=(0, 4, 0), why=_EXCLUDED),
     _refused('gpu_between', [*_FAMILY, gpu()],
              [alias(A_PF), alias({'vendor_id': '10de'}), alias(A_VF)],
-             fails_at=2),
+             fails='free', fails_at=2),
     _refused('pf_then_some_vfs_elsewhere',
              [pf(A), vf(4, address=A), vf(2, address=B)],
-             [alias(A_PF), alias(A_VF, count=3)]),
+             [alias(A_PF), alias(A_VF, count=3)], fails='free'),
     scenario('pf_then_enough_vfs_elsewhere',
              [pf(A), vf(4, address=A), vf(2, address=B)],
              [alias(A_PF), alias(A_VF, count=2)], left=(0, 0, 0),
@@ -90,12 +90,12 @@ _TWO_REQUESTS = (
              [alias(A_VF), alias(A_VF)], left=2),
     _refused('flavor_pf_then_port_vf',
              [pf(A), vf(4, address=A, physical_network='net1')],
-             [alias(A_PF), port(physical_network='net1')]),
+             [alias(A_PF), port(physical_network='net1')], fails='free'),
     _refused('port_pf_then_port_vf',
              [pf(A, physical_network='net1'),
               vf(4, address=A, physical_network='net1')],
              [port(physical_network='net1', dev_type='type-PF'),
-              port(physical_network='net1')]),
+              port(physical_network='net1')], fails='free'),
     scenario('other_function_is_another_family',
              [pf('0000:81:00.0'), vf(4, address='0000:81:00.1')],
              [alias(A_PF), alias(A_VF)], left=(0, 3)),
@@ -105,7 +105,7 @@ _SPLIT_FAMILIES = (
     _refused('vfs_in_two_pools_both_gone',
              [pf(A), vf(2, address=A, tier='gold'),
               vf(2, address=A, tier='lead')],
-             [alias(A_PF), alias({'tier': 'lead'})]),
+             [alias(A_PF), alias({'tier': 'lead'})], fails='free'),
     scenario('two_pools_of_one_family',
              [vf(2, address=A, tier='gold'), vf(2, address=A, tier='lead')],
              [alias({'tier': 'lead'}), alias({'tier': 'gold'})],
@@ -119,7 +119,7 @@ _SPLIT_FAMILIES = (
 _VDPA = (
     _refused('pf_then_vdpa',
              [pf(A, ids=_MELLANOX_PF), vdpa(address=A)],
-             [alias(_A_MELLANOX_PF), alias(A_VDPA)]),
+             [alias(_A_MELLANOX_PF), alias(A_VDPA)], fails='free'),
     _refused('vdpa_then_pf',
              [pf(A, ids=_MELLANOX_PF), vdpa(address=A)],
              [alias(A_VDPA), alias(_A_MELLANOX_PF)]),
@@ -133,12 +133,12 @@ _VDPA = (
 
 _ONE_REQUEST = (
     _refused('pf_and_its_vfs_at_once', _FAMILY,
-             alias(A_PF, A_VF, count=2), fails='exclusion', fails_at=0),
+             alias(A_PF, A_VF, count=2), fails='relatives', fails_at=0),
     _refused('vfs_and_their_pf_at_once', [vf(2, address=A), pf(A)],
-             alias(A_VF, A_PF, count=3), fails='exclusion', fails_at=0),
+             alias(A_VF, A_PF, count=3), fails='relatives', fails_at=0),
     # The claim takes from the pools in turn too, and does not look ahead.
     _refused('no_looking_ahead', [pf(A), vf(4, address=A), pf(B)],
-             alias(A_PF, A_VF, count=2), fails='exclusion', fails_at=0),
+             alias(A_PF, A_VF, count=2), fails='relatives', fails_at=0),
     scenario('pfs_of_two_families', [pf(A), pf(B), vf(4, address=B)],
              alias(A_PF, A_VF, count=2), left=(0, 0, 0),
              in_tree_left=(0, 0, 4), why=_EXCLUDED),
@@ -153,7 +153,7 @@ _ONE_REQUEST = (
     _refused('numa_brings_them_together',
              [pf(A, numa=0), pf(C, numa=1), vf(1, address=A, numa=0)],
              alias(A_PF, A_VF, count=2, policy='preferred'), guest=(0,),
-             fails='exclusion', fails_at=0),
+             fails='relatives', fails_at=0),
 )
 
 SCENARIOS = (*_TWO_REQUESTS, *_SPLIT_FAMILIES, *_VDPA, *_ONE_REQUEST)

@@ -70,7 +70,8 @@ class TestConstraints(base.UnitTestCase):
     def test_all_have_a_text(self):
         names = [name for name, _ in constraints.CONSTRAINTS]
         self.assertEqual(
-            names + ['exclusion'], list(explanation.STAGE_TEXTS))
+            names + ['relatives', 'promised'],
+            list(explanation.STAGE_TEXTS))
 
     def test_return_the_pools_themselves(self):
         # allot() tells pools apart by identity.

@@ -34,39 +34,66 @@ class TestExplanation(base.UnitTestCase):
         request = builders.alias(
             builders.ANY_INTEL, count=7, policy='required')
         self.assertEqual(
-            'alias asks for 7: 8 free, 7 match its attributes, '
+            'alias asks for 7: 8 free, 7 match vendor_id=8086, '
             '5 are on the right NUMA node',
             _explain([request], guest=(0,)).reason)
 
     def test_stages_that_took_nothing_are_not_told(self):
         request = builders.alias(builders.ANY_INTEL, count=7)
         self.assertEqual(
-            'alias asks for 7: 8 free, 7 match its attributes, '
+            'alias asks for 7: 8 free, 7 match vendor_id=8086, '
             '6 are no physical function', _explain([request]).reason)
 
-    def test_stage_that_decided_is_told_anyway(self):
-        request = builders.alias({}, count=9)
+    def test_too_few_to_begin_with(self):
+        explained = _explain([builders.alias({}, count=9)])
+        self.assertEqual('alias asks for 9: 8 free', explained.reason)
+        self.assertEqual('are free', explained.failed.shortage)
+
+    def test_what_too_few_devices_are(self):
+        self.assertEqual('match vendor_id=10de, product_id=20b0', _explain(
+            [builders.alias(builders.A_GPU, count=2)]).failed.shortage)
+        self.assertEqual('are no physical function', _explain(
+            [builders.alias(builders.ANY_INTEL, count=7)]).failed.shortage)
+
+    def test_alternatives(self):
+        request = builders.alias({'tier': 'Gold'}, {'tier': None}, count=9)
         self.assertEqual(
-            'alias asks for 9: 8 free, 8 match its attributes',
-            _explain([request]).reason)
+            'match tier=gold or tier=None',
+            _explain([request], [builders.gpu(9, tier='lead')])
+            .failed.shortage)
+
+    def test_who_asks_for_how_many(self):
+        requests = [builders.alias(builders.A_GPU), builders.port(count=2)]
+        self.assertEqual(
+            ['alias asks for 1', f'port {builders.PORT} asks for 2'],
+            [one.asks for one in _explain(requests).requests])
+
+    def test_only_matters_to_placement(self):
+        request = builders.alias(
+            {**builders.A_GPU, 'resource_class': 'X', 'rp_uuids': 'y'},
+            count=2)
+        self.assertNotIn('rp_uuids', _explain([request]).reason)
+        self.assertNotIn('resource_class', _explain([request]).reason)
 
     def test_fits(self):
         explained = _explain([builders.alias(builders.A_GPU)])
         self.assertIn('alias asks for 1: 8 free, 1 match', explained.reason)
         self.assertEqual(explained.reason, str(explained))
 
-    def test_exclusion(self):
+    def test_relatives(self):
         request = builders.alias(builders.A_PF, builders.A_VF, count=2)
         self.assertEqual(
-            'alias asks for 2: 8 free, 7 match its attributes, '
-            '1 are not excluded by a PF or VF taken for it',
+            'alias asks for 2: 8 free, 7 match '
+            'vendor_id=8086, product_id=1572, dev_type=type-pf or '
+            'vendor_id=8086, product_id=154c, dev_type=type-vf, '
+            '1 are not excluded by a PF or VF in use',
             _explain([request]).reason)
 
-    def test_exclusion_counts_what_was_taken_before(self):
+    def test_relatives_count_what_was_taken_before(self):
         request = builders.alias(builders.A_VF, builders.A_PF, count=3)
         self.assertEqual(
             'alias asks for 3: 3 free, 2 are not excluded by a PF or VF '
-            'taken for it', _explain([request], pools=(
+            'in use', _explain([request], pools=(
                 builders.vf(2), builders.pf())).reason)
 
     def test_only_the_request_that_fails_is_told(self):
@@ -75,7 +102,8 @@ class TestExplanation(base.UnitTestCase):
             builders.port(request_id=builders.ID2, physical_network='x'),
             builders.alias(builders.A_GPU, request_id=builders.ID3)])
         self.assertEqual(
-            f'{builders.ID2} asks for 1: 7 free, 0 match its attributes',
+            f'port {builders.PORT} asks for 1: 7 free, 0 match '
+            'remote_managed=false, physical_network=x',
             explained.reason)
         self.assertEqual(2, len(explained.requests))
 
@@ -83,7 +111,8 @@ class TestExplanation(base.UnitTestCase):
         requests = [builders.alias(builders.A_PF),
                     builders.alias(builders.A_VF, count=3)]
         self.assertEqual(
-            'alias asks for 3: 3 free, 2 match its attributes '
+            'alias asks for 3: 3 free, 2 match '
+            'vendor_id=8086, product_id=154c, dev_type=type-vf '
             '(requests before it took or excluded its devices)',
             _explain(requests).reason)
 
@@ -97,11 +126,11 @@ class TestExplanation(base.UnitTestCase):
             'node', '8086', '154c', 0, 'type-VF', builders.A, None, None, 1,
             builders.A, (None, None))
         explained = _explain(
-            [builders.alias(builders.A_GPU)], pools=(), unknown=[group],
-            note='the host is on fire')
+            [builders.alias(builders.A_GPU, count=2)], unknown=[group],
+            pools=[builders.gpu(tier=model.UNKNOWN, color=model.UNKNOWN)])
         self.assertEqual(
-            'alias asks for 1: 0 free, 0 match its attributes (the host is '
-            'on fire, devices whose tags are unknown are left out)',
+            'alias asks for 2: 1 free (devices whose tags are unknown are '
+            'left out, functions of one PF differ in color, tier)',
             explained.reason)
 
     def test_nothing_asked_for(self):
@@ -111,22 +140,23 @@ class TestExplanation(base.UnitTestCase):
     def test_one_line(self):
         for requests in ([], [builders.alias(builders.A_VF, count=9)]):
             self.assertEqual(
-                1, len(_explain(requests, note='why').reason.splitlines()))
+                1, len(_explain(requests).reason.splitlines()))
 
     def test_labels(self):
         def label(request):
-            return _explain([request]).requests[0].label
+            return _explain([request]).requests[0].request.label
 
         self.assertEqual('alias', label(builders.alias({})))
-        self.assertEqual(builders.ID1, label(builders.port()))
-        nameless = builders.Request(1, [{}], None, None, None)
-        self.assertEqual('request', label(nameless))
+        self.assertEqual(f'port {builders.PORT}', label(builders.port()))
+        nameless = builders.Request(1, [{}], None, builders.ID1, None)
+        self.assertEqual(f'request {builders.ID1}', label(nameless))
 
     def test_verdict_of_parts(self):
+        request = matching.DeviceRequest.compile('x', 1, [{}])
         part = matching.RequestExplanation(
-            'x', 1, 0, (matching.StageCount('spec', 0),), False)
+            request, 0, (matching.StageCount('spec', 0),), False)
         fine = matching.RequestExplanation(
-            'y', 1, 1, (matching.StageCount('spec', 1),), True)
+            request, 1, (matching.StageCount('spec', 1),), True)
         whole = matching.Explanation((fine, part))
         self.assertFalse(whole.fits)
         self.assertIs(part, whole.failed)

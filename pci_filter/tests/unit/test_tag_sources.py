@@ -50,7 +50,12 @@ class TestLoad(base.UnitTestCase):
                          self._types(tag_sources=['pci_stats']))
 
     def test_none(self):
-        self.assertEqual([], self._types(tag_sources=[]))
+        error = self.assertRaises(
+            exception.NoTagSource, self._types, tag_sources=[])
+        self.assertEqual(
+            '[pci_filter]tag_sources is empty: no PCI device could be used. '
+            'Name a source, or remove the option to have the default.',
+            str(error))
 
     def test_unknown_source(self):
         error = self.assertRaises(
@@ -125,7 +130,9 @@ class TestOrder(base.UnitTestCase):
         pools, unknown = self._make(
             ['device_spec', 'pci_stats'], [], None)
         self.assertEqual(([], [VF]), (pools, unknown))
-        pools, unknown = self._make([], [], [builders.vf()])
+        pools, unknown = pool_load.make_pools(
+            model.ComputeNode('uuid', 'host', 'node', [builders.vf()]), [VF],
+            [])
         self.assertEqual(([], [VF]), (pools, unknown))
 
 
@@ -171,13 +178,15 @@ class TestProviders(base.UnitTestCase):
         # tags.
         self.assertEqual(('x', 'gold'), (pool.rp_uuid, pool.tags['tier']))
 
-    def test_several_pools_to_nova_compute_have_none(self):
-        # A claim refuses a provider whose devices are in two pools.
+    def test_several_pools_to_nova_compute_keep_theirs(self):
+        # A claim refuses a provider whose devices are in two pools, and with
+        # it all others of the host: it must be known that there is one.
         pool, = self._make(
             [VF._replace(rp_uuids=(builders.RP1, builders.RP1))],
             [builders.vf(rp=builders.RP1, tier='gold'),
              builders.vf(rp=builders.RP1, tier='lead')], specs=())
-        self.assertEqual((None, UNKNOWN), (pool.rp_uuid, pool.tags['tier']))
+        self.assertEqual(
+            (builders.RP1, UNKNOWN), (pool.rp_uuid, pool.tags['tier']))
 
     def test_devices_alike_are_one_pool(self):
         groups = [

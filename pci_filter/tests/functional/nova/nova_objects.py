@@ -34,7 +34,7 @@ def to_requests(requests):
         objects.InstancePCIRequest(
             count=one.count, spec=copy.deepcopy(one.spec),
             alias_name=one.alias_name, request_id=one.request_id,
-            numa_policy=one.numa_policy)
+            requester_id=one.requester_id, numa_policy=one.numa_policy)
         for one in requests]
 
 
@@ -94,6 +94,9 @@ class ComputeHost:
         compute_utils.update_pci_request_with_placement_allocations(
             None, None, asked, mapping or {})
         try:
+            # So does Claim._test_pci, before the guest has a place.
+            if not self.stats.support_requests(asked, provider_mapping=None):
+                return 'Claim pci failed'
             devices = self.stats.consume_requests(asked, to_cells(guest))
             for device in devices:
                 device.claim(INSTANCE)

@@ -143,14 +143,14 @@ class TestEmbeddedCloud(testtools.TestCase):
     def test_claim_on_a_host_without_devices_fails(self):
         host = self.cloud.add_host(0, 'bare', [], [])
         self.assertEqual(
-            'got 0 of 1 devices', self.cloud.claim_error(host, requests(VF)))
+            'Claim pci failed', self.cloud.claim_error(host, requests(VF)))
 
     def test_trying_a_claim_stores_nothing(self):
         host = self._add()
         before = self._statuses(host), self.cloud.summary(host)
         self.assertIsNone(self.cloud.claim_error(host, requests(VF, VF)))
         self.assertEqual(
-            'PciDeviceRequestFailed',
+            'Claim pci failed',
             self.cloud.claim_error(host, requests(VF, VF, VF)))
         self.assertEqual(
             before, (self._statuses(host), self.cloud.summary(host)))

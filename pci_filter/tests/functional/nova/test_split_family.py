@@ -16,44 +16,25 @@ The rows do not tell which function has which tags, so the summary alone must
 never promise more than a claim can keep; it may promise less.
 """
 
+import dataclasses
 import logging
 
 import hypothesis
+from hypothesis import strategies as st
 from nova import objects as nova
 import testtools
 
-from pci_filter import model
-from pci_filter import objects
-from pci_filter.tags import pci_stats
 from pci_filter.tests import base
 from pci_filter.tests.functional.nova import nova_objects
 from pci_filter.tests.scenarios import builders
 from pci_filter.tests.scenarios import strategies
-
-
-def _groups(pools):
-    """Return what the rows tell of the devices of these pools."""
-    alike = {}
-    for index, pool in enumerate(pools):
-        key = tuple(pool[name] for name in (
-            'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address'))
-        alike.setdefault(key, []).append((index, pool))
-    for key, found in alike.items():
-        providers = sorted(
-            pool['rp_uuid'] for _, pool in found if 'rp_uuid' in pool)
-        yield model.DeviceGroup(
-            'uuid', *key, None, None,
-            sum(pool['count'] for _, pool in found), f'{found[0][0]:04}',
-            (providers[0], providers[-1]) if providers else (None, None))
+from pci_filter.tests.scenarios import summaries
 
 
 def _from_summary(scenario):
     """Return the pools as the scheduler makes them of rows and summary."""
-    node = model.ComputeNode('uuid', 'host', 'node', scenario.pools)
-    return objects.PciDevicePoolList.from_groups(
-        node, _groups(scenario.pools),
-        [pci_stats.PciStatsTags(base.options())],
-        scenario.pool_list()._host_topology)
+    return summaries.pool_list(
+        scenario.pools, scenario.pool_list()._host_topology)
 
 
 class TestSplitFamily(base.PropertyMixin, testtools.TestCase):
@@ -79,6 +60,29 @@ class TestSplitFamily(base.PropertyMixin, testtools.TestCase):
     def test_no_promise_is_broken(self, scenario):
         self._check(scenario)
 
+    @base.examples(200)
+    @hypothesis.given(
+        strategies.scenarios(),
+        st.sampled_from(((0,), (1,), (0, 1))))
+    def test_no_promise_is_broken_near_the_guest(self, scenario, guest):
+        for policy in ('legacy', 'required', 'socket', 'preferred'):
+            self._check(dataclasses.replace(
+                scenario, guest=guest, requests=tuple(
+                    dataclasses.replace(request, numa_policy=policy)
+                    for request in scenario.requests)))
+
+    @base.examples(300)
+    @hypothesis.given(strategies.scenarios())
+    def test_no_promise_is_broken_to_later_instances(self, scenario):
+        pools = _from_summary(scenario)
+        host = nova_objects.ComputeHost(scenario.pools, scenario.sockets)
+        for request in scenario.requests * 2:
+            question = [request], None, scenario.guest_cells
+            if pools.supports_requests(*question):
+                pools.apply_requests(*question)
+                self.assertIsNone(
+                    host.claim([request], None, scenario.guest))
+
     def test_claim_uses_them_before_another_family(self):
         # Together they have more tags than the other family has, but those
         # without the tag come first.
@@ -100,6 +104,23 @@ class TestSplitFamily(base.PropertyMixin, testtools.TestCase):
                             tier='gold')],
             [builders.port(tier='gold'),
              builders.alias(builders.A_VF, count=4)]))
+
+    def test_local_device_of_the_next_request(self):
+        # The claim takes the certain device that is near, too.
+        for policy in (None, 'preferred'):
+            requests = [
+                builders.alias({'color': 'red'}, count=2, policy=policy),
+                builders.alias({'product_id': '1234'}, policy=policy)]
+            scenario = builders.scenario(
+                'near', [
+                    builders.vf(1, color='red'), builders.vf(1, color='blue'),
+                    builders.vf(2, builders.B, numa=None, color='red'),
+                    builders.vf(1, builders.C, ids=('8086', '1234'),
+                                color='red')],
+                requests, guest=(0,))
+            host = nova_objects.ComputeHost(scenario.pools, scenario.sockets)
+            self.assertIsNotNone(host.claim(requests, None, (0,)))
+            self._check(scenario)
 
     def test_parent_and_functions_in_one_request(self):
         self._check(builders.scenario(

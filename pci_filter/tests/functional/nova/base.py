@@ -1,0 +1,153 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the tests with a real Nova share."""
+
+import logging
+import typing
+
+import fixtures
+from nova.db.main import api as main_db
+import sqlalchemy as sa
+from sqlalchemy import event
+import testtools
+
+from pci_filter.cli.demo import cloud as embedded
+from pci_filter.cli.demo import compute_host
+from pci_filter.cli.demo import databases
+from pci_filter.cli.demo import hardware
+from pci_filter.cli.demo import scheduling
+from pci_filter.scheduler import host_manager as hook
+
+
+class Cloud(embedded.EmbeddedCloud):
+    """A cloud whose instances can also be deleted."""
+
+    def release(self, host: typing.Any, devices: typing.Any) -> None:
+        """Free an instance's devices, as nova-compute does.
+
+        :param host: the host they are on
+        :param devices: what :meth:`claim` returned
+        """
+        tracker = self._trackers[host.name]
+        uuids = {device.instance_uuid for device in devices}
+        for device in list(tracker.pci_devs):
+            if device.instance_uuid in uuids:
+                tracker.free_device(
+                    device, {'uuid': device.instance_uuid})
+        with self.target(host.cell) as context:
+            compute_host.save(context, host, tracker)
+
+    def engine(self, cell: typing.Any) -> typing.Any:
+        """Return the SQLAlchemy engine of a cell's database."""
+        with self.target(cell) as context:
+            return main_db.get_engine(context=context)
+
+    def execute(self, cell: typing.Any, statement: str) -> int:
+        """Change a cell's database behind Nova's back.
+
+        :returns: the number of rows concerned
+        """
+        with self.engine(cell).begin() as connection:
+            rows: int = connection.exec_driver_sql(statement).rowcount
+        return rows
+
+
+class CloudFixture(fixtures.Fixture):
+    """An open cloud; ``.cloud`` is it."""
+
+    def __init__(self, cells: int = 2) -> None:
+        self._cells = cells
+
+    def _setUp(self) -> None:
+        self.cloud = Cloud(cells=self._cells)
+        self.cloud.open()
+        self.addCleanup(self.cloud.close)
+
+
+class Statements(fixtures.Fixture):
+    """Collects the SQL that is executed by any engine in the process.
+
+    :param containing: only statements with this text in them
+    """
+
+    def __init__(self, containing: str = '') -> None:
+        self._containing = containing
+        self.texts: list[str] = []
+
+    def _setUp(self) -> None:
+        event.listen(sa.engine.Engine, 'before_cursor_execute', self._note)
+        self.addCleanup(event.remove, sa.engine.Engine,
+                        'before_cursor_execute', self._note)
+
+    def _note(
+        self, connection: typing.Any, cursor: typing.Any, statement: str,
+        *args: typing.Any,
+    ) -> None:
+        if self._containing in statement:
+            self.texts.append(statement)
+
+
+def vf_request(count: int = 1, **fields: typing.Any) -> typing.Any:
+    """Return a request that the functions of ``add_host`` can serve."""
+    return scheduling.pci_request(
+        {'vendor_id': hardware.INTEL_X710.vendor_id,
+         'product_id': hardware.INTEL_X710.vf_product_id}, count, **fields)
+
+
+class NovaTestCase(testtools.TestCase):
+    """A test with a cloud of its own, ``self.cloud``."""
+
+    cells = 2
+    log_level = logging.INFO
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.log = self.useFixture(fixtures.FakeLogger(
+            level=self.log_level,
+            format='%(levelname)s %(name)s %(message)s'))
+        self.addCleanup(hook.detach)
+        self.cloud = self.useFixture(CloudFixture(self.cells)).cloud
+
+    def override(self, group: str, **options: typing.Any) -> None:
+        """Override options of nova.conf until the test is over."""
+        overriding = databases.overriding(group, **options)
+        overriding.__enter__()
+        self.addCleanup(overriding.__exit__, None, None, None)
+
+    def our_manager(
+        self, enabled: typing.Sequence[str] = scheduling.PCI_FILTER,
+        **options: typing.Any,
+    ) -> typing.Any:
+        """Build a HostManager with our filter.
+
+        :param enabled: [filter_scheduler]enabled_filters
+        :param options: of the [pci_filter] section
+        """
+        with databases.overriding('pci_filter', **options):
+            return self.cloud.host_manager(enabled, scheduling.OUR_FILTERS)
+
+    def add_host(
+        self, name: str, cell: int = 0, functions: int = 4,
+        **more: typing.Any,
+    ) -> typing.Any:
+        """Add a host with a port on physnet1 that has virtual functions."""
+        return self.cloud.add_host(
+            cell, name, hardware.network_card(
+                hardware.INTEL_X710, 0x81, 0, ports=1, vfs=functions),
+            ['{"address": "*:81:*.*", "physical_network": "physnet1"}'],
+            **more)
+
+    def log_lines(self, containing: str) -> list[str]:
+        """Return the lines of the log that contain a text."""
+        return [line for line in self.log.output.splitlines()
+                if containing in line]
