@@ -1,0 +1,305 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the scheduler does when device rows cannot be read, or make no sense.
+
+In each test the trouble starts after Nova has loaded its hosts: before that,
+Nova itself leaves out the hosts of a cell that does not answer.
+"""
+
+import functools
+import os
+import threading
+import time
+
+import fixtures
+from nova import context as nova_context
+from nova.pci import stats
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from pci_filter.cli.demo import scheduling
+from pci_filter import objects
+from pci_filter.tags import base as tags_base
+from pci_filter.tests.functional.nova import base
+
+MAPPER = 'pci_filter.scheduler.pool_mapper'
+PASSWORD = 's3cret'
+
+
+class DegradationTestCase(base.NovaTestCase):
+    """Two cells with two hosts each; what fails, fails in the first."""
+
+    def setUp(self):
+        super().setUp()
+        for number in range(4):
+            self.add_host(f'host{number}', cell=number % 2)
+        self.cell = self.cloud.cells[0]
+        self.spec = scheduling.request_spec([base.vf_request()])
+
+    def execute(self, statement):
+        self.cloud.execute(self.cell, statement)
+
+    def ask(self, manager, trouble=None):
+        """Return the HostStates and who passes.
+
+        :param trouble: called once Nova has loaded its HostStates
+        """
+        loaded = manager._get_host_states
+
+        def then_trouble(*args):
+            states = list(loaded(*args))
+            if trouble:
+                trouble()
+            return iter(states)
+
+        manager._get_host_states = then_trouble
+        try:
+            states = {state.host: state for state in
+                      scheduling.host_states(manager, self.spec)}
+        finally:
+            manager._get_host_states = loaded
+        return states, scheduling.passing_hosts(
+            manager, list(states.values()), self.spec)
+
+    def warnings(self):
+        return self.log_lines(f'WARNING {MAPPER} ')
+
+    def assertDegraded(self, states, passing):
+        """The first cell's summary decides, the other's rows do."""
+        self.assertEqual(
+            {'host0': stats.PciDeviceStats, 'host2': stats.PciDeviceStats,
+             'host1': objects.PciDevicePoolList,
+             'host3': objects.PciDevicePoolList},
+            {host: type(state.pci_stats) for host, state in states.items()})
+        self.assertEqual({'host0', 'host1', 'host2', 'host3'}, passing)
+
+    def check_failure(self, trouble, failure):
+        """See that one cell is down, told once, and then rejected.
+
+        :returns: the HostManager that knows that the cell is down
+        """
+        manager = self.our_manager()
+        self.assertDegraded(*self.ask(manager, trouble))
+        self.assertDegraded(*self.ask(manager, trouble))
+        warning, = self.warnings()
+        self.assertIn(f'of cell {self.cell.uuid} could not be read: '
+                      f'{failure}', warning)
+        self.assertIn("Nova's summary (compute_nodes.pci_stats) decides "
+                      'there. Hosts of it in this request: 2.', warning)
+
+        strict = self.our_manager(on_load_failure='reject')
+        _states, passing = self.ask(strict, trouble)
+        self.assertEqual({'host1', 'host3'}, passing)
+        _first, warning = self.warnings()
+        self.assertIn('no PCI request is sent there', warning)
+        self.assertNotIn(PASSWORD, self.log.output)
+        return manager
+
+
+class TestCellDown(DegradationTestCase):
+
+    def test_table_gone_and_back(self):
+        manager = self.check_failure(
+            lambda: self.execute('DROP TABLE IF EXISTS pci_devices'),
+            'DBNonExistentTable: ')
+        self.execute('CREATE TABLE pci_devices AS SELECT * FROM '
+                     'shadow_pci_devices')
+        warnings = self.warnings()
+        for _ in range(2):
+            states, passing = self.ask(manager)
+            self.assertEqual({'host1', 'host3'}, passing)
+        again = self.log_lines('can be read again')
+        self.assertEqual(1, len(again), again)
+        self.assertIn(
+            f'INFO {MAPPER} The PCI devices of cell {self.cell.uuid}',
+            again[0])
+        self.assertEqual(warnings, self.warnings())
+
+    def test_column_gone(self):
+        done = []
+
+        def rename():
+            if not done:
+                self.execute('ALTER TABLE pci_devices '
+                             'RENAME COLUMN status TO state')
+                done.append(True)
+
+        self.check_failure(
+            rename, 'OperationalError: (sqlite3.OperationalError) '
+            'no such column: ')
+
+    def test_file_gone(self):
+        path = self.cell.database_connection.removeprefix('sqlite:///')
+
+        def remove():
+            if os.path.isfile(path):
+                self.cloud.engine(self.cell).dispose()
+                os.rename(path, f'{path}.gone')
+                os.mkdir(path)
+
+        self.assertDegraded(*self.ask(self.our_manager(), remove))
+        warning, = self.warnings()
+        self.assertIn('unable to open database file', warning)
+
+    def point_to(self, manager, url):
+        """Let the cell's database be elsewhere from now on."""
+        mapping = manager.cells[self.cell.uuid].obj_clone()
+        mapping.database_connection = url
+        manager.cells[self.cell.uuid] = mapping
+        nova_context.CELL_CACHE.clear()
+
+    def test_no_server(self):
+        for url in (f'mysql+pymysql://nova:{PASSWORD}@127.0.0.1:1/nova',
+                    f'postgresql://nova:{PASSWORD}@127.0.0.1:1/nova',
+                    f'no+such://nova:{PASSWORD}@127.0.0.1:1/nova',
+                    # Colon forgotten, and at sign not quoted.
+                    f'mysql+pymysql//nova:{PASSWORD}@127.0.0.1:1/nova',
+                    f'mysql+pymysql://nova:a@{PASSWORD}@127.0.0.1:1/nova'):
+            self.override('database', max_retries=0)
+            manager = self.our_manager()
+            self.assertDegraded(*self.ask(
+                manager, functools.partial(self.point_to, manager, url)))
+            self.assertIn('could not be read', self.warnings()[-1])
+            self.assertNotIn(PASSWORD, self.log.output)
+            nova_context.CELL_CACHE.clear()
+        self.assertEqual(5, len(self.warnings()))
+
+    def test_refused_on_connect(self):
+        def refuse(*args):
+            raise sa.exc.OperationalError(
+                'connect', {}, Exception(
+                    f'no route to mysql://nova:{PASSWORD}@db/nova\nline 2'))
+
+        def trouble():
+            engine = self.cloud.engine(self.cell)
+            engine.dispose()
+            if not event.contains(engine, 'do_connect', refuse):
+                event.listen(engine, 'do_connect', refuse)
+
+        manager = self.our_manager()
+        self.assertDegraded(*self.ask(manager, trouble))
+        warning, = self.warnings()
+        self.assertIn('no route to ', warning)
+        self.assertIn('***@db/nova', warning)
+        self.assertNotIn('line 2', self.log.output)
+        self.assertNotIn(PASSWORD, self.log.output)
+
+    def test_no_answer_in_time(self):
+        done = threading.Event()
+        self.addCleanup(time.sleep, 0.2)
+        self.addCleanup(done.set)
+
+        def wait(connection, cursor, statement, *args):
+            if 'pci_devices' in statement and 'GROUP BY' in statement:
+                done.wait(20)
+
+        engine = self.cloud.engine(self.cell)
+        event.listen(engine, 'before_cursor_execute', wait)
+        self.addCleanup(
+            event.remove, engine, 'before_cursor_execute', wait)
+
+        def trouble():
+            self.useFixture(fixtures.MonkeyPatch(
+                'nova.context.CELL_TIMEOUT', 0.5))
+
+        self.check_failure(trouble, 'it did not answer in time')
+
+    def test_cell_unknown(self):
+        def forget(manager):
+            manager.cells = {
+                uuid: cell for uuid, cell in manager.cells.items()
+                if uuid != self.cell.uuid}
+
+        manager = self.our_manager()
+        for _ in range(2):
+            self.assertDegraded(*self.ask(manager, lambda: forget(manager)))
+        warning, = self.warnings()
+        self.assertIn('the scheduler does not know this cell', warning)
+
+    def test_failure_changes(self):
+        manager = self.our_manager()
+        self.execute('ALTER TABLE pci_devices RENAME TO away')
+        self.ask(manager)
+        self.execute('ALTER TABLE away RENAME TO pci_devices')
+        self.execute('ALTER TABLE pci_devices RENAME COLUMN status TO state')
+        self.ask(manager)
+        self.ask(manager)
+        self.assertEqual(2, len(self.warnings()))
+        self.execute('ALTER TABLE pci_devices RENAME COLUMN state TO status')
+        states, passing = self.ask(manager)
+        self.assertEqual({objects.PciDevicePoolList}, {
+            type(state.pci_stats) for state in states.values()})
+        self.assertEqual(1, len(self.log_lines('can be read again')))
+
+    def test_all_cells_down(self):
+        def trouble(*args, **kwargs):
+            raise RuntimeError('no threads left')
+
+        manager = self.our_manager()
+
+        def patch():
+            self.useFixture(fixtures.MonkeyPatch(
+                'nova.context.scatter_gather_cells', trouble))
+
+        states, passing = self.ask(manager, patch)
+        self.assertEqual({stats.PciDeviceStats}, {
+            type(state.pci_stats) for state in states.values()})
+        self.assertEqual(4, len(passing))
+        self.assertEqual(2, len(self.warnings()))
+        self.assertIn('RuntimeError: no threads left', self.warnings()[0])
+
+
+class BrokenForOne(tags_base.TagSource):
+    """A tag source that fails for one host until told not to."""
+
+    def __init__(self):
+        self.broken = True
+
+    def for_node(self, node):
+        if node.host == 'host0' and self.broken:
+            raise LookupError(f'mysql://me:{PASSWORD}@tags has no {node.host}')
+        return lambda group: {}
+
+
+class TestHostFails(DegradationTestCase):
+
+    def manager(self, **options):
+        manager = self.our_manager(**options)
+        mapper = manager.enabled_filters[0].pool_mapper
+        self.source = BrokenForOne()
+        mapper._tag_sources = [self.source]
+        return manager
+
+    def test_summary(self):
+        manager = self.manager()
+        for _ in range(2):
+            states, passing = self.ask(manager)
+            self.assertEqual(
+                ['host0'], [host for host, state in states.items()
+                            if type(state.pci_stats) is stats.PciDeviceStats])
+            self.assertEqual(4, len(passing))
+        warning, = self.warnings()
+        self.assertIn(f'host host0 in cell {self.cell.uuid} could not be '
+                      'made: LookupError: ', warning)
+        self.assertNotIn(PASSWORD, self.log.output)
+        self.source.broken = False
+        states, _passing = self.ask(manager)
+        self.assertIsInstance(
+            states['host0'].pci_stats, objects.PciDevicePoolList)
+        self.source.broken = True
+        self.ask(manager)
+        self.assertEqual(2, len(self.warnings()))
+
+    def test_reject(self):
+        _states, passing = self.ask(self.manager(on_load_failure='reject'))
+        self.assertEqual({'host1', 'host2', 'host3'}, passing)

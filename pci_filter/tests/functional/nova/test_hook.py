@@ -1,0 +1,259 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The hook: when it acts, what it leaves alone, what it refuses."""
+
+import inspect
+import json
+import logging
+import subprocess
+import sys
+import threading
+
+import fixtures
+from nova import context as nova_context
+from nova import objects as nova_objects
+from nova.pci import stats
+from nova.scheduler import host_manager as nova_host_manager
+import testtools
+
+from pci_filter.cli.demo import scheduling
+from pci_filter import exception
+from pci_filter import objects
+from pci_filter.scheduler.filters import pci_passthrough_filter
+from pci_filter.scheduler import host_manager as hook
+from pci_filter.tests.functional.nova import base
+
+METHOD = 'nova.scheduler.host_manager.HostManager.get_host_states_by_uuids'
+
+
+def method():
+    return nova_host_manager.HostManager.get_host_states_by_uuids
+
+
+class TestUntouched(testtools.TestCase):
+
+    def run_program(self, *args):
+        done = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-m',
+             'pci_filter.tests.functional.nova.untouched', *args],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(0, done.returncode, done.stderr)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def test_available_but_not_enabled(self):
+        result = self.run_program()
+        self.assertEqual([], result['loaded'])
+        self.assertEqual(
+            ['pci_filter.scheduler.filters.pci_passthrough_filter'],
+            result['classes'])
+        self.assertGreater(result['attributes'], 500)
+        self.assertEqual([], result['imported'])
+        self.assertEqual([], result['available'])
+        self.assertEqual([stats.__name__], result['pools'])
+        self.assertIs(False, result['options'])
+
+    def test_enabled_is_seen(self):
+        result = self.run_program('--enable')
+        self.assertEqual([], result['available'])
+        self.assertEqual([METHOD], [
+            name for name in result['enabled'] if 'HostManager' in name])
+
+
+class TestAttach(base.NovaTestCase):
+
+    def setUp(self):
+        super().setUp()
+        hook.detach()
+        self.original = method()
+
+    def test_attach_once_and_detach(self):
+        hook.attach()
+        wrapped = method()
+        self.assertIsNot(self.original, wrapped)
+        hook.attach()
+        self.assertIs(wrapped, method())
+        hook.detach()
+        self.assertIs(self.original, method())
+        hook.detach()
+        self.assertIs(self.original, method())
+
+    def test_attach_from_many_threads(self):
+        barrier = threading.Barrier(16)
+        seen, errors = [], []
+
+        def make_filter():
+            try:
+                barrier.wait(10)
+                pci_passthrough_filter.PciPassthroughFilter()
+                seen.append(method())
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=make_filter) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([], errors)
+        self.assertEqual([method()] * 16, seen)
+        self.assertIs(self.original, method().pci_filter_original)
+
+    def test_enabled_filter_attaches(self):
+        self.our_manager(['ComputeFilter'])
+        self.assertIs(self.original, method())
+        self.our_manager()
+        self.assertIs(self.original, method().pci_filter_original)
+
+    def test_other_host_manager_is_unaffected(self):
+        self.add_host('host0')
+        spec = scheduling.request_spec([base.vf_request()])
+        theirs = self.cloud.host_manager()
+        ours = self.our_manager()
+        state, = scheduling.host_states(ours, spec)
+        self.assertIsInstance(state.pci_stats, objects.PciDevicePoolList)
+        with base.Statements('pci_devices') as statements:
+            state, = scheduling.host_states(theirs, spec)
+        self.assertIs(stats.PciDeviceStats, type(state.pci_stats))
+        self.assertEqual([], statements.texts)
+
+    def test_signature_changed(self):
+        def get_host_states_by_uuids(self, context, uuids, spec, extra=None):
+            pass
+
+        self.useFixture(fixtures.MockPatch(METHOD, get_host_states_by_uuids))
+        error = self.assertRaises(
+            exception.UnsupportedNova, self.our_manager)
+        self.assertIn('takes self, context, uuids, spec, extra instead of '
+                      'self, context, compute_uuids, spec_obj', str(error))
+        self.assertIn(f'Supported releases: {hook.SUPPORTED}.', str(error))
+        self.assertIn('2026.2 (34)', str(error))
+        self.assertEqual(1, len(str(error).splitlines()))
+        self.assertIs(get_host_states_by_uuids, method())
+
+    def test_method_missing(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            METHOD, fixtures.MonkeyPatch.delete))
+        error = self.assertRaises(
+            exception.UnsupportedNova, self.our_manager)
+        self.assertIn('its HostManager has no get_host_states_by_uuids()',
+                      str(error))
+        self.assertIn(f'Supported releases: {hook.SUPPORTED}.', str(error))
+
+    def test_unknown_tag_source(self):
+        error = self.assertRaises(
+            exception.UnknownTagSource, self.our_manager,
+            tag_sources=['pci_stats', 'oracle'])
+        self.assertEqual(
+            "[pci_filter]tag_sources names the unknown source 'oracle'. "
+            'Choose from: device_spec, pci_stats.', str(error))
+
+    def test_broken_device_spec(self):
+        for value, reason in (
+                ('{"vendor_id": "8086"', 'not JSON'),
+                ('"8086"', 'neither a JSON dictionary nor a list of such'),
+                ('{"vendor_id": "xyz"}', "vendor_id is not a hexadecimal"),
+                ('{"address": "*:81:00.9"}', 'function of address'),
+                ('{"address": {"bus": "(81"}}', 'no regular expression'),
+                ('{"devname": "eth0"}', 'devname can only be resolved')):
+            error = self.assertRaises(
+                exception.InvalidDeviceSpec, self.our_manager,
+                device_spec=[value])
+            self.assertIn(f'[pci_filter]device_spec = {value}: ', str(error))
+            self.assertIn(reason, str(error))
+            self.assertEqual(1, len(str(error).splitlines()))
+
+
+class TestLoad(base.NovaTestCase):
+
+    log_level = logging.DEBUG
+
+    def setUp(self):
+        super().setUp()
+        for number in range(6):
+            self.add_host(f'host{number}', cell=number % 2)
+
+    def states(self, manager, spec):
+        return manager.get_host_states_by_uuids(
+            nova_context.get_admin_context(), None, spec)
+
+    def test_request_without_devices(self):
+        manager = self.our_manager()
+        for spec in (None, scheduling.request_spec([]),
+                     scheduling.request_spec([], pci_requests=None)):
+            with base.Statements('pci_devices') as statements:
+                states = self.states(manager, spec)
+                self.assertTrue(inspect.isgenerator(states))
+                states = list(states)
+            self.assertEqual([], statements.texts)
+            self.assertEqual(
+                [stats.PciDeviceStats] * 6,
+                [type(state.pci_stats) for state in states])
+
+    def test_one_statement_for_each_cell(self):
+        for device_spec in ([], ['{"address": "*:81:*.*"}']):
+            manager = self.our_manager(device_spec=device_spec)
+            with base.Statements('pci_devices') as statements:
+                states = list(self.states(
+                    manager, scheduling.request_spec([base.vf_request()])))
+            self.assertEqual(2, len(statements.texts), statements.texts)
+            self.assertIn('GROUP BY', statements.texts[0])
+            self.assertEqual(
+                [objects.PciDevicePoolList] * 6,
+                [type(state.pci_stats) for state in states])
+            self.assertEqual({5}, {
+                sum(pool['count'] for pool in state.pci_stats.pools)
+                for state in states})
+
+    def test_only_hosts_asked_about(self):
+        manager = self.our_manager()
+        host = self.cloud.hosts['host1']
+        with base.Statements('pci_devices') as statements:
+            state, = manager.get_host_states_by_uuids(
+                nova_context.get_admin_context(), [host.node_uuid],
+                scheduling.request_spec([base.vf_request()]))
+        self.assertEqual('host1', state.host)
+        self.assertEqual(1, len(statements.texts))
+
+    def test_all_requests(self):
+        manager = self.our_manager(load_for='all_requests')
+        for spec in (None, scheduling.request_spec([])):
+            with base.Statements('pci_devices') as statements:
+                states = list(self.states(manager, spec))
+            self.assertEqual(2, len(statements.texts))
+            self.assertEqual(
+                [objects.PciDevicePoolList] * 6,
+                [type(state.pci_stats) for state in states])
+
+    def test_no_hosts(self):
+        self.cloud.reset()
+        manager = self.our_manager()
+        with base.Statements('pci_devices') as statements:
+            self.assertEqual([], list(self.states(
+                manager, scheduling.request_spec([base.vf_request()]))))
+        self.assertEqual([], statements.texts)
+
+    def test_cell_of_request_only(self):
+        """A cell that the HostManager has yet to hear of is read too."""
+        manager = self.our_manager()
+        cell = self.cloud.cells[0]
+        del manager.cells[cell.uuid]
+        destination = nova_objects.Destination(
+            cell=cell, allow_cross_cell_move=False)
+        spec = scheduling.request_spec(
+            [base.vf_request()], requested_destination=destination)
+        states = list(self.states(manager, spec))
+        self.assertEqual({'host0', 'host2', 'host4'},
+                         {state.host for state in states})
+        self.assertEqual(
+            [objects.PciDevicePoolList] * 3,
+            [type(state.pci_stats) for state in states])

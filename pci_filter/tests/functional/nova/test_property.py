@@ -1,0 +1,224 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The scheduler's verdict on a host equals what a claim does there.
+
+Set PCI_FILTER_SEED to the seed of an earlier run to repeat it.
+"""
+
+import logging
+import os
+import random
+import sys
+import typing
+
+import fixtures
+import hypothesis
+from nova.pci import stats
+
+from pci_filter.cli.demo import scheduling
+from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import comparison
+from pci_filter.tests.functional.nova import fleets
+from pci_filter.tests.functional.nova import wants
+
+SEED = int(os.environ.get('PCI_FILTER_SEED') or random.randrange(10 ** 6))
+
+#: Decisions of each run over rows, and of each over tags by address. A host
+#: that the filter and the pools are asked about counts once.
+ENOUGH = 5000
+ENOUGH_BY_ADDRESS = 2000
+
+
+def falsify(count: int) -> int:
+    """Return a wrong count: too high where it was low, and none otherwise."""
+    return 50 if count < 2 else 0
+
+
+class TestProperty(base.NovaTestCase):
+
+    log_level = logging.CRITICAL
+
+    def replace(self, name: str, value: typing.Any) -> None:
+        self.useFixture(fixtures.MonkeyPatch(name, value))
+
+    def for_all(
+        self, check: typing.Callable[[comparison.Scenario], None],
+        examples: int, by_address: bool = False,
+    ) -> None:
+        """Run a check on random scenarios, the same ones for a seed."""
+        hypothesis.seed(SEED)(
+            hypothesis.settings(
+                max_examples=examples, deadline=None, database=None,
+                # Shrinking takes minutes; a disagreement is short as it is.
+                phases=[hypothesis.Phase.generate],
+                suppress_health_check=list(hypothesis.HealthCheck))(
+                hypothesis.given(comparison.scenarios(by_address))(check)))()
+
+    def report(self, comparisons: typing.Iterable[comparison.Comparison],
+               enough: int) -> None:
+        for compared in comparisons:
+            # The original, as stestr captures the other.
+            print(f'property {compared}, seed {SEED}', file=sys.__stdout__,
+                  flush=True)
+            self.assertEqual([], compared.disagreements)
+            self.assertGreaterEqual(compared.decisions, enough)
+            # No verdict, or next to none, would prove little.
+            self.assertGreater(compared.passed, compared.decisions // 20)
+            self.assertLess(compared.passed, compared.decisions * 19 // 20)
+            self.assertGreater(compared.kinds['numa'], enough // 20)
+            self.assertGreater(compared.kinds['providers'], enough // 20)
+            self.assertGreater(compared.kinds['filter'], enough // 20)
+
+    def compare(
+        self, compared: comparison.Comparison, scenario: comparison.Scenario,
+        truth: typing.Any, pools_too: bool = True, **options: typing.Any,
+    ) -> None:
+        """Ask a scheduler and compare it with the truth.
+
+        :param options: of the [pci_filter] section
+        """
+        manager = self.our_manager(**options)
+        states = scheduling.host_states(
+            manager, scheduling.request_spec(scenario.wants[0].requests()))
+        self.assertEqual(len(scenario.machines), len(states))
+        if pools_too:
+            compared.compare_pools(self.cloud, scenario, states)
+        compared.compare_verdicts(
+            self.cloud, scenario, truth, manager, states)
+        if compared.disagreements:
+            self.fail(f'{compared.disagreements[0]}\nseed {SEED}')
+
+    def device_spec(self, scenario: comparison.Scenario) -> list[str]:
+        return [value for machine in scenario.machines
+                for value in machine.our_device_spec()]
+
+    def store_summaries(self, change: typing.Any) -> None:
+        for host in self.cloud.hosts.values():
+            change(host)
+
+    def test_rows_decide(self) -> None:
+        """Summary as it is, with wrong counts, and gone."""
+        plain = comparison.Comparison('rows, summary as stored')
+        false = comparison.Comparison('rows, every count falsified')
+        empty = comparison.Comparison('rows, pci_stats NULL, device_spec')
+
+        def check(scenario: comparison.Scenario) -> None:
+            comparison.build(self.cloud, scenario, self.replace)
+            truth = comparison.find_truth(self.cloud, scenario)
+            self.compare(plain, scenario, truth)
+            self.store_summaries(
+                lambda host: self.cloud.falsify_counts(host, falsify))
+            self.compare(false, scenario, truth)
+            self.store_summaries(
+                lambda host: self.cloud.store_summary(host, None))
+            self.compare(empty, scenario, truth,
+                         device_spec=self.device_spec(scenario))
+
+        self.for_all(check, examples=205)
+        self.report((plain, false, empty), ENOUGH)
+
+    def test_tags_by_address(self) -> None:
+        """Functions of one port with different tags, from device_spec.
+
+        The summary alone cannot tell them apart: it must not promise then.
+        """
+        known = comparison.Comparison('tags by address, device_spec')
+        blind = comparison.Comparison(
+            'tags by address, summary only, passes', one_sided=True)
+
+        def check(scenario: comparison.Scenario) -> None:
+            comparison.build(self.cloud, scenario, self.replace)
+            truth = comparison.find_truth(self.cloud, scenario)
+            self.compare(blind, scenario, truth, pools_too=False)
+            self.store_summaries(
+                lambda host: self.cloud.store_summary(host, None))
+            self.compare(known, scenario, truth,
+                         device_spec=self.device_spec(scenario))
+
+        self.for_all(check, examples=80, by_address=True)
+        self.report((known, blind), ENOUGH_BY_ADDRESS)
+
+
+class TestComparison(base.NovaTestCase):
+    """The comparison does see a scheduler that is wrong."""
+
+    log_level = logging.CRITICAL
+
+    def setUp(self) -> None:
+        super().setUp()
+        port = '0000:81:00.0'
+        ids = {'vendor_id': '8086', 'numa_node': 0, 'label': 'x'}
+        devices: list[fleets.Device] = [
+            {**ids, 'address': port, 'product_id': '10fb', 'dev_id': 'pf',
+             'dev_type': fleets.PF}]
+        devices += [
+            {**ids, 'address': f'0000:81:02.{n}', 'product_id': '10ed',
+             'dev_type': fleets.VF, 'dev_id': f'vf{n}', 'parent_addr': port}
+            for n in range(2)]
+        wanted = [
+            wants.Ask(({'vendor_id': '8086', 'product_id': product},), count,
+                      'alias', 'legacy')
+            for product, count in (('10ed', 1), ('10ed', 3))]
+        port_asked = wants.Ask((
+            {'vendor_id': '8086', 'product_id': '10fb', 'dev_type': 'type-PF'},
+        ), 1, 'alias', 'legacy')
+        self.scenario = comparison.Scenario(
+            (fleets.Machine('host0', 0, tuple(devices),
+                            ({'vendor_id': '8086'},), None, False),),
+            (),
+            (wants.Want((wanted[0],), (), 0), wants.Want((wanted[1],), (), 0),
+             wants.Want((port_asked, wanted[0]), (), 0)))
+        comparison.build(
+            self.cloud, self.scenario,
+            lambda *args: self.useFixture(fixtures.MonkeyPatch(*args)))
+        self.truth = comparison.find_truth(self.cloud, self.scenario)
+        self.compared = comparison.Comparison('harness')
+
+    def compare(self, manager: typing.Any) -> list[str]:
+        states = scheduling.host_states(
+            manager, scheduling.request_spec(
+                self.scenario.wants[0].requests()))
+        self.compared.compare_pools(self.cloud, self.scenario, states)
+        self.compared.compare_verdicts(
+            self.cloud, self.scenario, self.truth, manager, states)
+        return [wrong for wrong in self.compared.disagreements]
+
+    def test_ours_is_right(self) -> None:
+        self.assertEqual([], self.compare(self.our_manager()))
+        self.assertEqual((3, 1), (
+            self.compared.decisions, self.compared.passed))
+
+    def test_in_tree_promises_port_with_its_functions(self) -> None:
+        pools, = self.compare(self.cloud.host_manager())[:1]
+        self.assertIn("'dev_type': 'type-PF'", pools)
+        self.assertIn('PciDeviceRequestFailed', pools)
+        # Once by the pools and once by the filter.
+        self.assertEqual(2, len(self.compared.disagreements))
+
+    def test_in_tree_is_misled_by_counts(self) -> None:
+        self.cloud.falsify_counts(self.cloud.hosts['host0'], falsify)
+        wrong = self.compare(self.cloud.host_manager())
+        self.assertIn("fresh tracker's pools", wrong[0])
+        self.assertIn("'verdict': False", wrong[1])
+        self.assertIn("claim's error\": None", wrong[1])
+
+    def test_in_tree_pools_decide(self) -> None:
+        """Our filter, but the hook lets Nova's pools stay."""
+        self.cloud.falsify_counts(self.cloud.hosts['host0'], falsify)
+        manager = self.our_manager()
+        manager.enabled_filters[0].pool_mapper.map_pools = (
+            lambda context, manager, states, spec: states)
+        self.assertNotEqual([], self.compare(manager))
+        self.assertIsInstance(
+            scheduling.host_states(manager, None)[0].pci_stats,
+            stats.PciDeviceStats)
