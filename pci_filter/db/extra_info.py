@@ -36,8 +36,8 @@ class extra_info_value(_StringFunction):
     """``extra_info_value(column, key)``: the string under ``key`` or NULL.
 
     The text from behind ``"key": "`` up to the next quote; what Nova writes
-    there has no escapes. Keys of the JSON within the JSON are not found: their quotes are
-    escaped.
+    there has no escapes. Keys of the JSON within the JSON are not found:
+    their quotes are escaped.
 
     :param column: the JSON text
     :param key: a literal key, letters and underscores only
