@@ -37,7 +37,7 @@ def load_groups(
     nodes: Sequence[model.ComputeNode],
     tag_sources: Sequence[base.TagSource],
 ) -> Groups:
-    """Read the available devices of some compute nodes of one cell.
+    """Read the devices of some compute nodes of one cell.
 
     :param connection: to the cell's database
     :param nodes: the compute nodes asked about

@@ -94,7 +94,9 @@ class PoolMapper:
                 context, _cell_mappings(manager, spec_obj), by_cell)
         except Exception as error:
             answers = dict.fromkeys(by_cell, error)
-        numa_guest = bool(spec_obj and spec_obj.numa_topology)
+        numa_guest = bool(
+            spec_obj and 'numa_topology' in spec_obj
+            and spec_obj.numa_topology)
         for cell_uuid, of_cell in by_cell.items():
             self._map_cell(
                 cell_uuid, of_cell, answers.get(cell_uuid), numa_guest)
@@ -138,7 +140,7 @@ class PoolMapper:
         numa_guest: bool,
     ) -> None:
         if answer is None or context_module.is_cell_failure_sentinel(answer):
-            self._cell_failed(cell_uuid, host_states, _failure_text(answer))
+            self._cell_failed(cell_uuid, host_states, answer)
             return
         if self._changes.changed(('cell', cell_uuid), None):
             LOG.info('The PCI devices of cell %s can be read again.',
@@ -148,7 +150,7 @@ class PoolMapper:
                 self._map_host(
                     host_state, answer.get(host_state.uuid, ()), numa_guest)
             except Exception as error:
-                self._host_failed(host_state, _failure_text(error))
+                self._host_failed(host_state, error)
         self._unknown.report(cell_uuid, host_states)
 
     def _map_host(
@@ -163,27 +165,30 @@ class PoolMapper:
                      host_state.host)
 
     def _cell_failed(
-        self, cell_uuid: str, host_states: _HostStates, failure: str,
+        self, cell_uuid: str, host_states: _HostStates, answer: typing.Any,
     ) -> None:
         for host_state in host_states:
             self._degrade(host_state)
-        if self._changes.changed(('cell', cell_uuid), failure):
+        # Its type, since its text may differ from time to time.
+        if self._changes.changed(('cell', cell_uuid), type(answer).__name__):
             LOG.warning(
                 'The PCI devices of cell %(cell)s could not be read: '
                 '%(failure)s. Until they can, %(consequence)s. Hosts of it '
                 'in this request: %(count)d.',
-                {'cell': cell_uuid, 'failure': failure,
+                {'cell': cell_uuid, 'failure': _failure_text(answer),
                  'consequence': self._consequence(),
                  'count': len(host_states)})
 
-    def _host_failed(self, host_state: HostState, failure: str) -> None:
+    def _host_failed(self, host_state: HostState, error: Exception) -> None:
         self._degrade(host_state)
-        if self._changes.changed(_subject(host_state), failure):
+        if self._changes.changed(
+                _subject(host_state), type(error).__name__):
             LOG.warning(
                 'The PCI pools of host %(host)s in cell %(cell)s could not '
                 'be made: %(failure)s. Until they can, %(consequence)s.',
                 {'host': host_state.host, 'cell': host_state.cell_uuid,
-                 'failure': failure, 'consequence': self._consequence()})
+                 'failure': _failure_text(error),
+                 'consequence': self._consequence()})
 
     def _degrade(self, host_state: HostState) -> None:
         if self._reject_on_failure:
