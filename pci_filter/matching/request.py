@@ -42,6 +42,7 @@ class DeviceRequest:
     :param wants_vdpa: some alternative asks for vDPA devices
     :param wants_remote_managed: some alternative asks for those
     :param live_migratable: what all alternatives agree on, else None
+    :param asked: the alternatives as they were written
     """
 
     label: str
@@ -55,6 +56,7 @@ class DeviceRequest:
     wants_vdpa: bool = False
     wants_remote_managed: bool = False
     live_migratable: str | None = None
+    asked: Sequence[Mapping[str, object]] = ()
 
     @classmethod
     def compile(
@@ -93,11 +95,13 @@ class DeviceRequest:
                 for spec in specs),
             live_migratable=str(demand) if demand in ('true', 'false')
             else None,
+            asked=specs,
         )
 
     @property
     def wanted(self) -> str:
         """The alternatives, for people."""
         return ' or '.join(
-            ', '.join(f'{key}={value}' for key, value in spec.items())
-            for spec in self.specs)
+            ', '.join(f'{key}={value}' for key, value in spec.items()
+                      if key not in pool_module.PLACEMENT_KEYS)
+            for spec in self.asked)

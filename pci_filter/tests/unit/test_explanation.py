@@ -58,7 +58,7 @@ class TestExplanation(base.UnitTestCase):
     def test_alternatives(self):
         request = builders.alias({'tier': 'Gold'}, {'tier': None}, count=9)
         self.assertEqual(
-            'match tier=gold or tier=None',
+            'match tier=Gold or tier=None',
             _explain([request], [builders.gpu(9, tier='lead')])
             .failed.shortage)
 
@@ -84,8 +84,8 @@ class TestExplanation(base.UnitTestCase):
         request = builders.alias(builders.A_PF, builders.A_VF, count=2)
         self.assertEqual(
             'alias asks for 2: 8 free, 7 match '
-            'vendor_id=8086, product_id=1572, dev_type=type-pf or '
-            'vendor_id=8086, product_id=154c, dev_type=type-vf, '
+            'vendor_id=8086, product_id=1572, dev_type=type-PF or '
+            'vendor_id=8086, product_id=154c, dev_type=type-VF, '
             '1 are not excluded by a PF or VF in use',
             _explain([request]).reason)
 
@@ -103,7 +103,7 @@ class TestExplanation(base.UnitTestCase):
             builders.alias(builders.A_GPU, request_id=builders.ID3)])
         self.assertEqual(
             f'port {builders.PORT} asks for 1: 7 free, 0 match '
-            'remote_managed=false, physical_network=x',
+            'remote_managed=False, physical_network=x',
             explained.reason)
         self.assertEqual(2, len(explained.requests))
 
@@ -112,7 +112,7 @@ class TestExplanation(base.UnitTestCase):
                     builders.alias(builders.A_VF, count=3)]
         self.assertEqual(
             'alias asks for 3: 3 free, 2 match '
-            'vendor_id=8086, product_id=154c, dev_type=type-vf '
+            'vendor_id=8086, product_id=154c, dev_type=type-VF '
             '(requests before it took or excluded its devices)',
             _explain(requests).reason)
 
