@@ -36,6 +36,23 @@ def available(pools: Pools) -> int:
     return sum(pool.count for pool in pools)
 
 
+def meets_spec(
+    pool: pool_module.PciDevicePool,
+    request: request_module.DeviceRequest,
+    unknown_meets: bool = False,
+) -> bool:
+    """Tell whether a pool's properties meet one of the alternatives.
+
+    :param unknown_meets: whether an unknown tag meets whatever is asked for;
+        otherwise it meets nothing
+    """
+    return any(
+        all(request_module.lowered(pool.get(key)) == wanted
+            or unknown_meets and pool.tags.get(key) is model.UNKNOWN
+            for key, wanted in alternative.items())
+        for alternative in request.specs)
+
+
 def one_pool_per_provider(
     pools: Pools, request: request_module.DeviceRequest,
 ) -> Pools:
@@ -55,12 +72,7 @@ def one_pool_per_provider(
 
 def spec(pools: Pools, request: request_module.DeviceRequest) -> Pools:
     """Keep pools whose properties meet one of the alternatives."""
-    return [
-        pool for pool in pools
-        if any(
-            all(request_module.lowered(pool.get(key)) == wanted
-                for key, wanted in alternative.items())
-            for alternative in request.specs)]
+    return [pool for pool in pools if meets_spec(pool, request)]
 
 
 def numa(pools: Pools, request: request_module.DeviceRequest) -> Pools:

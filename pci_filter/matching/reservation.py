@@ -26,7 +26,6 @@ from pci_filter.matching import constraints
 from pci_filter.matching import explanation
 from pci_filter.matching import pool as pool_module
 from pci_filter.matching import request as request_module
-from pci_filter import model
 
 
 def reserve(
@@ -85,15 +84,10 @@ def may_take(
     An unknown tag may have any value. The NUMA policy is left out of account:
     what it chooses depends on what is left.
     """
-    if pool.dev_type == pool_module.PF and not request.wants_pf:
-        return False
-    if pool.dev_type == pool_module.VDPA and not request.wants_vdpa:
-        return False
-    return any(
-        all(pool.tags.get(key) is model.UNKNOWN
-            or request_module.lowered(pool.get(key)) == wanted
-            for key, wanted in alternative.items())
-        for alternative in request.specs)
+    requested = constraints.unrequested_vdpa(
+        constraints.unrequested_pf([pool], request), request)
+    return bool(requested) and constraints.meets_spec(
+        pool, request, unknown_meets=True)
 
 
 def _undisturbed(
