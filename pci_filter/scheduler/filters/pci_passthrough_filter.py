@@ -60,9 +60,11 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         ``_filter_one()`` is Nova's: it lets a rebuild pass.
         """
         passed = 0
+        needs_pools = pool_mapper.asks_for_devices(spec_obj)
         rejected = rejections.Rejections(spec_obj)
         for host_state in filter_obj_list:
-            self._check_mapped(host_state, spec_obj)
+            if needs_pools and not hasattr(host_state, pool_mapper.MAPPED):
+                self._report_passed_by()
             # Nova's filter leaves only the candidates that pass.
             candidates = host_state.allocation_candidates
             if self._filter_one(host_state, spec_obj):
@@ -73,13 +75,8 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         if not passed:
             rejected.log_summary()
 
-    def _check_mapped(
-        self, host_state: typing.Any, spec_obj: typing.Any,
-    ) -> None:
-        """Say it if the hook was passed by: Nova's summary decides then."""
-        if hasattr(host_state, pool_mapper.MAPPED) or not (
-                pool_mapper.asks_for_devices(spec_obj)):
-            return
+    def _report_passed_by(self) -> None:
+        """Say once that the hook was passed by: Nova's summary decides."""
         if self._changes.changed('hook', 'passed by'):
             LOG.error(
                 'PCI requests are decided from compute_nodes.pci_stats: the '
