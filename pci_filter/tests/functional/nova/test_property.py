@@ -12,12 +12,10 @@
 
 """The scheduler's verdict on a host equals what a claim does there.
 
-Set PCI_FILTER_SEED to the seed of an earlier run to repeat it.
+PCI_FILTER_SEED is where to start (pci_filter.tests.base, _seed).
 """
 
 import logging
-import os
-import random
 import sys
 import typing
 
@@ -26,12 +24,11 @@ import hypothesis
 from nova.pci import stats
 
 from pci_filter.cli.demo import scheduling
+from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import comparison
 from pci_filter.tests.functional.nova import fleets
 from pci_filter.tests.functional.nova import wants
-
-SEED = int(os.environ.get('PCI_FILTER_SEED') or random.randrange(10 ** 6))
 
 #: Decisions of each run over rows, and of each over tags by address. A host
 #: that the filter and the pools are asked about counts once.
@@ -56,7 +53,7 @@ class TestProperty(base.NovaTestCase):
         examples: int, by_address: bool = False,
     ) -> None:
         """Run a check on random scenarios, the same ones for a seed."""
-        hypothesis.seed(SEED)(
+        hypothesis.seed(tests_base.SEED)(
             hypothesis.settings(
                 max_examples=examples, deadline=None, database=None,
                 # Shrinking takes minutes; a disagreement is short as it is.
@@ -68,8 +65,8 @@ class TestProperty(base.NovaTestCase):
                enough: int) -> None:
         for compared in comparisons:
             # The original, as stestr captures the other.
-            print(f'property {compared}, seed {SEED}', file=sys.__stdout__,
-                  flush=True)
+            print(f'property {compared}, seed {tests_base.SEED}',
+                  file=sys.__stdout__, flush=True)
             self.assertEqual([], compared.disagreements)
             self.assertGreaterEqual(compared.decisions, enough)
             # No verdict, or next to none, would prove little.
@@ -96,7 +93,7 @@ class TestProperty(base.NovaTestCase):
         compared.compare_verdicts(
             self.cloud, scenario, truth, manager, states)
         if compared.disagreements:
-            self.fail(f'{compared.disagreements[0]}\nseed {SEED}')
+            self.fail(f'{compared.disagreements[0]}\nseed {tests_base.SEED}')
 
     def device_spec(self, scenario: comparison.Scenario) -> list[str]:
         return [value for machine in scenario.machines
