@@ -14,6 +14,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import enum
 import typing
 
@@ -43,20 +44,23 @@ class ComputeNode(typing.NamedTuple):
     :param uuid: ``compute_nodes.uuid``
     :param host: name of the nova-compute service
     :param nodename: ``compute_nodes.hypervisor_hostname``
-    :param summary: the pools of ``compute_nodes.pci_stats`` as dicts; None
-        when there is no readable summary. Only tags are ever taken from it.
+    :param summary: ``compute_nodes.pci_stats``, the text or its pools as
+        dicts; None when there is none. Only tags are ever taken from it, and
+        providers that the rows lack.
     """
 
     uuid: str
     host: str
     nodename: str
-    summary: Sequence[Mapping[str, object]] | None = None
+    summary: str | Sequence[Mapping[str, object]] | None = None
 
 
-class DeviceGroup(typing.NamedTuple):
-    """Devices of one compute node which their rows cannot tell apart.
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class DeviceKind:
+    """What the rows of devices say that does not change with their use.
 
-    :param node_uuid: compute node that the devices belong to
+    Kinds are made once per load: two that say the same are one object.
+
     :param vendor_id: as in the rows, four hex digits
     :param product_id: as in the rows, four hex digits
     :param numa_node: host NUMA node, None when the host does not tell
@@ -64,33 +68,40 @@ class DeviceGroup(typing.NamedTuple):
     :param address: parent address of the devices, or the device's own where
         it has no parent: devices that share it are one physical function
     :param parent_ifname: netdev of the physical function, None if unknown
-    :param device_address: own address of the only device in the group; None
+    :param device_address: own address of the only device of the kind; None
         unless the rows were read device by device
-    :param count: how many devices are available
-    :param first_address: lowest own address of an available one, if any
-    :param rp_uuids: lowest and highest placement resource provider among the
-        devices: equal, or None where no device has one
-    :param has_card_serial: whether the only device in the group tells the
+    :param has_card_serial: whether the only device of the kind tells the
         serial number of its card; None unless read device by device
-    :param in_use: how many more are claimed or allocated
     """
 
-    node_uuid: str
     vendor_id: str
     product_id: str
     numa_node: int | None
     dev_type: str
     address: str
-    parent_ifname: str | None
-    device_address: str | None
-    count: int  # type: ignore[assignment]  # tuples have a count() too
-    first_address: str | None
-    rp_uuids: tuple[str | None, str | None]
+    parent_ifname: str | None = None
+    device_address: str | None = None
     has_card_serial: bool | None = None
+
+
+class DeviceGroup(typing.NamedTuple):
+    """Devices of one kind on one compute node.
+
+    :param kind: what they are
+    :param available: how many are available
+    :param first_address: lowest own address of an available one, if any
+    :param in_use: how many more are claimed or allocated
+    :param rp_uuids: the placement resource providers that their rows name;
+        empty if none does or nobody asked
+    """
+
+    kind: DeviceKind
+    available: int
+    first_address: str | None
     in_use: int = 0
+    rp_uuids: frozenset[str] = frozenset()
 
     @property
     def rp_uuid(self) -> str | None:
         """The provider of the group; None if unknown or contradictory."""
-        low, high = self.rp_uuids
-        return low if low == high else None
+        return next(iter(self.rp_uuids)) if len(self.rp_uuids) == 1 else None

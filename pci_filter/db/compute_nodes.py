@@ -14,48 +14,10 @@
 
 from __future__ import annotations
 
-import json
-import typing
-
 import sqlalchemy as sa
 
 from pci_filter.db import tables
 from pci_filter import model
-
-_Pools = list[dict[str, object]]
-
-
-def _pool(stored: typing.Any) -> dict[str, object] | None:
-    """Flatten a stored pool: an object primitive, or a dict of old."""
-    data = stored.get('nova_object.data', stored) if isinstance(
-        stored, dict) else None
-    if not isinstance(data, dict):
-        return None
-    pool = dict(data)
-    tags = pool.pop('tags', None)
-    return {**pool, **tags} if isinstance(tags, dict) else pool
-
-
-def parse_summary(text: str | None) -> _Pools | None:
-    """Return the pools in ``compute_nodes.pci_stats``.
-
-    :param text: a serialized PciDevicePoolList of any version, or the list of
-        dicts (or single dict) that preceded it
-    :returns: a dict of properties for each pool; None if there is no summary
-        or nothing can be made of it. Entries that are no pools are left out.
-    """
-    try:
-        stored = json.loads(text) if text else None
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(stored, dict) and 'nova_object.data' in stored:
-        data = stored['nova_object.data']
-        stored = data.get('objects') if isinstance(data, dict) else None
-    if isinstance(stored, dict):
-        stored = [stored]
-    if not isinstance(stored, list):
-        return None
-    return [pool for pool in map(_pool, stored) if pool is not None]
 
 
 def load(connection: sa.engine.Connection) -> list[model.ComputeNode]:
@@ -69,5 +31,5 @@ def load(connection: sa.engine.Connection) -> list[model.ComputeNode]:
         nodes.uuid, nodes.host, nodes.hypervisor_hostname, nodes.pci_stats,
     ).where(nodes.deleted == 0).order_by(nodes.id)
     return [
-        model.ComputeNode(uuid, host, nodename, parse_summary(summary))
+        model.ComputeNode(uuid, host, nodename, summary)
         for uuid, host, nodename, summary in connection.execute(statement)]

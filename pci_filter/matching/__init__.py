@@ -16,12 +16,14 @@ Pure Python on plain data; nothing here reads a database, a configuration or
 a clock, and no input is ever modified.
 """
 
-from pci_filter.matching.allotment import allot
 from pci_filter.matching.allotment import Record
 from pci_filter.matching.explanation import Explanation
 from pci_filter.matching.explanation import RequestExplanation
 from pci_filter.matching.explanation import StageCount
 from pci_filter.matching.pool import PciDevicePool
+from pci_filter.matching.pool import PoolKind
+from pci_filter.matching.question import Providers
+from pci_filter.matching.question import Question
 from pci_filter.matching.request import DeviceRequest
 from pci_filter.matching.reservation import reserve
 
@@ -29,9 +31,11 @@ __all__ = [
     'DeviceRequest',
     'Explanation',
     'PciDevicePool',
+    'PoolKind',
+    'Providers',
+    'Question',
     'Record',
     'RequestExplanation',
     'StageCount',
-    'allot',
     'reserve',
 ]

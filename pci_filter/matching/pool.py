@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
+import operator
 import typing
 
 from pci_filter import model
@@ -44,12 +45,11 @@ def is_true(value: object) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class PciDevicePool(Mapping[str, object]):
-    """Devices with the same properties, and how many are available.
+class PoolKind:
+    """What a pool is, whoever has it and however much is left of it.
 
-    A pool is read-only and also a mapping of the keys that Nova's own pool
-    dicts have, so a spec can be matched with ``pool.get(key)`` and in-tree
-    code can read it.
+    Hosts that are alike share their kinds, so what a request makes of one is
+    found out once.
 
     :param vendor_id: four hex digits
     :param product_id: four hex digits
@@ -57,9 +57,35 @@ class PciDevicePool(Mapping[str, object]):
     :param dev_type: ``type-PCI``, ``type-PF``, ``type-VF`` or ``vdpa``
     :param address: PCI address of the physical function that the devices
         belong to, or the device's own where it belongs to none
-    :param count: how many devices are available
     :param tags: the operator's tags, ``parent_ifname`` and ``remote_managed``
         among them
+    :ivar unknown_tags: those in which the devices differ, nobody knows how
+    """
+
+    vendor_id: str
+    product_id: str
+    numa_node: int | None
+    dev_type: str
+    address: str
+    tags: model.Tags = dataclasses.field(default_factory=dict)
+    unknown_tags: frozenset[str] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'unknown_tags', frozenset(
+            key for key, value in self.tags.items()
+            if value is model.UNKNOWN))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PciDevicePool(Mapping[str, object]):
+    """Devices with the same properties, and how many are available.
+
+    A pool is read-only and also a mapping of the keys that Nova's own pool
+    dicts have, so a spec can be matched with ``pool.get(key)`` and in-tree
+    code can read it.
+
+    :param kind: the properties
+    :param count: how many devices are available
     :param rp_uuid: placement resource provider of the devices, if any
     :param first_address: lowest address among the available devices; the
         order in which nova-compute came across the pools
@@ -69,38 +95,35 @@ class PciDevicePool(Mapping[str, object]):
         was added to device_spec after its functions, or the reverse.
     """
 
-    vendor_id: str
-    product_id: str
-    numa_node: int | None
-    dev_type: str
-    address: str
+    kind: PoolKind
     count: int
-    tags: model.Tags = dataclasses.field(default_factory=dict)
     rp_uuid: str | None = None
     first_address: str = ''
     blocked: bool = False
 
     def __getitem__(self, key: str) -> object:
         if key in _FIELDS:
-            return getattr(self, key)
+            return self.count if key == 'count' else getattr(self.kind, key)
         if key == 'rp_uuid' and self.rp_uuid is not None:
             return self.rp_uuid
-        return self.tags[key]
+        return self.kind.tags[key]
 
     def __iter__(self) -> Iterator[str]:
         yield from _FIELDS
-        yield from self.tags
+        yield from self.kind.tags
         if self.rp_uuid is not None:
             yield 'rp_uuid'
 
     def __len__(self) -> int:
-        return len(_FIELDS) + len(self.tags) + (self.rp_uuid is not None)
+        return len(_FIELDS) + len(self.kind.tags) + (self.rp_uuid is not None)
 
-    @property
-    def unknown_tags(self) -> frozenset[str]:
-        """The tags in which the devices differ, nobody knows which how."""
-        return frozenset(key for key, value in self.tags.items()
-                         if value is model.UNKNOWN)
+    vendor_id = property(operator.attrgetter('kind.vendor_id'))
+    product_id = property(operator.attrgetter('kind.product_id'))
+    numa_node = property(operator.attrgetter('kind.numa_node'))
+    dev_type = property(operator.attrgetter('kind.dev_type'))
+    address = property(operator.attrgetter('kind.address'))
+    tags = property(operator.attrgetter('kind.tags'))
+    unknown_tags = property(operator.attrgetter('kind.unknown_tags'))
 
     def with_count(self, count: int) -> 'PciDevicePool':
         """Return the same pool with another number of devices."""
@@ -148,4 +171,4 @@ def claim_order(pools: Iterable[PciDevicePool]) -> list[PciDevicePool]:
     this order does the verdict equal what the claim will do.
     """
     return sorted(
-        pools, key=lambda pool: (len(pool.tags), pool.first_address))
+        pools, key=lambda pool: (len(pool.kind.tags), pool.first_address))

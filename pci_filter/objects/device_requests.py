@@ -16,6 +16,9 @@ Nova's objects are only looked at, so this works on anything alike and needs
 no Nova.
 """
 
+from __future__ import annotations
+
+from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -25,6 +28,8 @@ from pci_filter import matching
 
 #: RequestGroup requester_id -> resource providers that placement chose.
 ProviderMapping = Mapping[str, Sequence[str]]
+
+_NOWHERE: typing.Final[frozenset[int]] = frozenset()
 
 
 class PciRequest(typing.Protocol):
@@ -56,32 +61,143 @@ class HostTopology(typing.Protocol):
     cells: Sequence[HostCell]
 
 
-def compile_requests(
-    requests: Iterable[PciRequest],
-    provider_mapping: ProviderMapping | None,
-    numa_cells: Iterable[GuestCell] | None = None,
-    host_topology: HostTopology | None = None,
-) -> list[matching.DeviceRequest]:
-    """Compile the PCI requests of one instance for one host.
+class Demands:
+    """What the instances of one scheduling request ask for, compiled once.
+
+    The hosts of a request share one, so that each asks what others have found
+    out already.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Demand] = {}
+        self._latest: tuple[object, Demand] | None = None
+
+    def of(self, requests: Sequence[PciRequest]) -> Demand:
+        """Return what these requests ask for.
+
+        Nova asks with the same list from host to host, or with copies of it,
+        and changes nothing in it meanwhile but the providers.
+        """
+        if self._latest is not None and self._latest[0] is requests:
+            return self._latest[1]
+        key = tuple(map(_content, requests))
+        demand = self._known.get(key)
+        if demand is None:
+            demand = self._known[key] = Demand(requests)
+        self._latest = requests, demand
+        return demand
+
+
+class Demand:
+    """The PCI requests of one instance, to be put to many hosts.
 
     :param requests: Nova's InstancePCIRequest objects
-    :param provider_mapping: what placement chose for the instance on this
-        host; None or empty when the requests themselves carry it
-    :param numa_cells: the guest's NUMA cells placed on the host's, if so far
-    :param host_topology: the host's NUMA topology, for the socket policy
     """
-    near = frozenset(cell.id for cell in numa_cells or ())
-    return [
-        matching.DeviceRequest.compile(
-            label=_label(request),
-            count=request.count,
-            specs=request.spec,
-            numa_policy=request.numa_policy,
-            numa_cells=near,
-            socket_cells=_same_sockets(near, host_topology)
-            if near and request.numa_policy == 'socket' else frozenset(),
-            rp_uuids=_rp_uuids(request, provider_mapping))
-        for request in requests]
+
+    def __init__(self, requests: Sequence[PciRequest]) -> None:
+        self._requests = requests
+        self._by_socket = any(
+            request.numa_policy == 'socket' for request in requests)
+        # Only flavor requests are in placement. Ports are not.
+        self._of_flavor = [
+            request.alias_name is not None for request in requests]
+        self._group_prefixes = [
+            request.request_id if of_flavor else None
+            for request, of_flavor in zip(requests, self._of_flavor)]
+        self._questions: dict[Hashable, matching.Question] = {}
+
+    def question(
+        self,
+        numa_cells: Iterable[GuestCell] | None = None,
+        host_topology: HostTopology | None = None,
+        mind_relatives: bool = True,
+    ) -> matching.Question:
+        """Return what to ask hosts where the guest has this place.
+
+        :param numa_cells: the guest's NUMA cells placed on the host's, if so
+            far
+        :param host_topology: the host's NUMA topology, for the socket policy
+        :param mind_relatives: whether a physical function and the functions
+            carved out of it exclude each other
+        """
+        near = sockets = _NOWHERE
+        if numa_cells:
+            near = frozenset(cell.id for cell in numa_cells)
+            if self._by_socket:
+                sockets = _same_sockets(near, host_topology)
+        key = near, sockets, mind_relatives
+        question = self._questions.get(key)
+        if question is None:
+            question = self._questions[key] = matching.Question(
+                [_compiled(request, near, sockets)
+                 for request in self._requests], mind_relatives)
+        return question
+
+    def providers(
+        self, requests: Iterable[PciRequest],
+        provider_mapping: ProviderMapping | None,
+    ) -> matching.Providers:
+        """Return the provider of each device, none if placement has no say.
+
+        Nova puts each device of an alias into a request group of its own,
+        named after the request's id; after scheduling the providers are in
+        the spec (nova.pci.stats, _get_rp_uuids_for_request).
+
+        :param requests: these requests, as they are now
+        :param provider_mapping: what placement chose for the instance on the
+            host; None or empty when the requests themselves carry it
+        :returns: the providers of each request; nothing if there are none
+        """
+        if True not in self._of_flavor:
+            return ()
+        if not provider_mapping:
+            stored = [
+                request.spec[0].get('rp_uuids')
+                if of_flavor and request.spec else None
+                for request, of_flavor in zip(requests, self._of_flavor)]
+            if not any(stored):
+                return ()
+            return [str(text).split(',') if text else () for text in stored]
+        providers = [
+            [of_group[0] for group, of_group in provider_mapping.items()
+             if prefix and group and of_group and group.startswith(prefix)]
+            for prefix in self._group_prefixes]
+        return providers if any(providers) else ()
+
+
+def is_tracked(
+    requests: Iterable[PciRequest], group_ids: Iterable[str | None],
+) -> bool:
+    """Tell whether placement has a say in some of the requests.
+
+    :param requests: Nova's InstancePCIRequest objects
+    :param group_ids: requester_id of each RequestGroup of the instance
+    """
+    groups = [group for group in group_ids if group]
+    return any(
+        request.alias_name is not None and (
+            any(group.startswith(request.request_id) for group in groups
+                if request.request_id)
+            or any(spec.get('rp_uuids') for spec in request.spec))
+        for request in requests)
+
+
+def _content(request: PciRequest) -> Hashable:
+    """Return all that is read of a request."""
+    return (
+        request.request_id, request.requester_id, request.alias_name,
+        request.count, request.numa_policy,
+        tuple(tuple(spec.items()) for spec in request.spec))
+
+
+def _compiled(
+    request: PciRequest, near: frozenset[int], sockets: frozenset[int],
+) -> matching.DeviceRequest:
+    return matching.DeviceRequest.compile(
+        label=_label(request), count=request.count, specs=request.spec,
+        numa_policy=request.numa_policy, numa_cells=near,
+        socket_cells=sockets if request.numa_policy == 'socket'
+        else _NOWHERE)
 
 
 def _label(request: PciRequest) -> str:
@@ -91,26 +207,6 @@ def _label(request: PciRequest) -> str:
     if request.requester_id:
         return f'port {request.requester_id}'
     return f'request {request.request_id}'
-
-
-def _rp_uuids(
-    request: PciRequest, provider_mapping: ProviderMapping | None,
-) -> Sequence[str]:
-    """Return the provider of each device, none if placement has no say.
-
-    Nova puts each device of an alias into a request group of its own, named
-    after the request's id; after scheduling the providers are in the spec
-    (nova.pci.stats, _get_rp_uuids_for_request). Ports are not in placement.
-    """
-    if request.alias_name is None:
-        return ()
-    if provider_mapping:
-        prefix = request.request_id
-        return [
-            providers[0] for group, providers in provider_mapping.items()
-            if prefix and group and group.startswith(prefix) and providers]
-    stored = request.spec[0].get('rp_uuids') if request.spec else None
-    return str(stored).split(',') if stored else ()
 
 
 def _same_sockets(

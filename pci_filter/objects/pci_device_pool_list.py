@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import typing
 
 from pci_filter.db import compute_nodes
+from pci_filter.db import device_groups
 from pci_filter import exception
 from pci_filter import matching
 from pci_filter.matching import pool as pool_module
@@ -31,6 +32,8 @@ if typing.TYPE_CHECKING:
     import sqlalchemy as sa
 
     from pci_filter.tags import base
+
+_ByProvider = dict['str | None', matching.PciDevicePool]
 
 
 class PciDevicePoolList:
@@ -50,6 +53,7 @@ class PciDevicePoolList:
         other: a claim finds a place first, and so may take other devices
         than one that need not look for a place (nova.compute.claims,
         Claim._test_pci).
+    :param demands: what is known already of the requests that will come
     """
 
     def __init__(
@@ -58,16 +62,25 @@ class PciDevicePoolList:
         host_topology: device_requests.HostTopology | None = None,
         unknown: Sequence[model.DeviceGroup] = (),
         numa_guest: bool = False,
+        demands: device_requests.Demands | None = None,
     ) -> None:
-        self._pools = pool_module.claim_order(pools)
+        self._set_pools(pool_module.claim_order(pools))
         self._host_topology = host_topology
-        self._dicts: list[dict[str, object]] | None = None
         self._promised: list[matching.DeviceRequest] = []
+        self._demands = demands or device_requests.Demands()
         self.unknown = tuple(unknown)
         #: Tags that differ within a pool, so that nobody knows them.
-        self.unknown_tags: frozenset[str] = frozenset().union(
-            *(pool.unknown_tags for pool in self._pools))
+        self.unknown_tags: frozenset[str] = frozenset().union(*(
+            pool.kind.unknown_tags for pool in self._pools
+            if pool.kind.unknown_tags))
         self.numa_guest = numa_guest
+
+    def _set_pools(self, pools: list[matching.PciDevicePool]) -> None:
+        self._pools = pools
+        # What is made of them when first needed.
+        self._dicts: list[dict[str, object]] | None = None
+        self._by_provider: _ByProvider | None = None
+        self._has_split = False
 
     @classmethod
     def get_all(
@@ -89,10 +102,16 @@ class PciDevicePoolList:
         """
         if nodes is None:
             nodes = compute_nodes.load(connection)
-        groups = pool_load.load_groups(connection, nodes, tag_sources)
-        return {
-            node.uuid: cls.from_groups(node, groups[node.uuid], tag_sources)
-            for node in nodes}
+        groups = device_groups.load(
+            connection, [node.uuid for node in nodes],
+            any(source.by_device for source in tag_sources))
+        maker = pool_load.PoolMaker(tag_sources)
+        demands = device_requests.Demands()
+        lists = {}
+        for node in nodes:
+            pools, unknown = maker.make(node, groups.get(node.uuid, {}))
+            lists[node.uuid] = cls(pools, unknown=unknown, demands=demands)
+        return lists
 
     @classmethod
     def get_by_compute_node(
@@ -103,19 +122,6 @@ class PciDevicePoolList:
     ) -> PciDevicePoolList:
         """Load the pools of one compute node; see :meth:`get_all`."""
         return cls.get_all(connection, [node], tag_sources)[node.uuid]
-
-    @classmethod
-    def from_groups(
-        cls,
-        node: model.ComputeNode,
-        groups: Sequence[model.DeviceGroup],
-        tag_sources: Sequence[base.TagSource],
-        host_topology: device_requests.HostTopology | None = None,
-        numa_guest: bool = False,
-    ) -> PciDevicePoolList:
-        """Make the list from the device groups of one compute node."""
-        pools, unknown = pool_load.make_pools(node, groups, tag_sources)
-        return cls(pools, host_topology, unknown, numa_guest)
 
     def __iter__(self) -> Iterator[matching.PciDevicePool]:
         return iter(self._pools)
@@ -151,8 +157,14 @@ class PciDevicePoolList:
             that placement chose; None when the requests carry it themselves
         :param numa_cells: the guest's NUMA cells, if placed on the host's
         """
-        compiled = self._compile(requests, provider_mapping, numa_cells)
-        return self._decide(compiled, numa_cells) is not None
+        question, providers = self._ask(
+            requests, provider_mapping, numa_cells)
+        if self.unknown_tags:
+            return self._decide(question, providers) is not None
+        if not providers:
+            return question.fits(self._pools)
+        return question.fits_allocation(
+            self._pools, self._find_by_provider(), providers)
 
     #: What in-tree code calls it.
     support_requests = supports_requests
@@ -171,15 +183,15 @@ class PciDevicePoolList:
             fit; nothing is taken then
         """
         requests = list(requests)
-        compiled = self._compile(requests, provider_mapping, numa_cells)
-        left = self._decide(compiled, numa_cells)
+        question, providers = self._ask(
+            requests, provider_mapping, numa_cells)
+        left = self._decide(question, providers)
         if left is None:
             raise exception.PciRequestsNotSupported(self.explain_requests(
                 requests, provider_mapping, numa_cells).reason)
         if self.unknown_tags:
-            self._promised += compiled
-        self._pools = left
-        self._dicts = None
+            self._promised += question.compiled(providers)
+        self._set_pools(left)
 
     def explain_requests(
         self,
@@ -193,8 +205,9 @@ class PciDevicePoolList:
         verdict, as ``fits``.
         """
         explained: list[matching.RequestExplanation] = []
-        compiled = self._compile(requests, provider_mapping, numa_cells)
-        self._decide(compiled, numa_cells, explained.append)
+        question, providers = self._ask(
+            requests, provider_mapping, numa_cells)
+        self._decide(question, providers, explained.append)
         notes = []
         if self.unknown:
             notes.append('devices whose tags are unknown are left out')
@@ -202,39 +215,50 @@ class PciDevicePoolList:
             notes.append('functions of one PF differ in '
                          + ', '.join(sorted(self.unknown_tags)))
         if len(explained) > 1 and not explained[-1].fits:
-            failed = compiled[len(explained) - 1]
-            if self._decide([failed], numa_cells) is not None:
+            failed = question.compiled(providers)[len(explained) - 1]
+            alone = matching.Question([failed], question.mind_relatives)
+            if self._decide(alone, ()) is not None:
                 notes.append('requests before it took or excluded its devices')
         return matching.Explanation(tuple(explained), ', '.join(notes))
 
-    def _compile(
+    def _ask(
         self,
         requests: Iterable[device_requests.PciRequest],
         provider_mapping: device_requests.ProviderMapping | None,
-        numa_cells: Iterable[device_requests.GuestCell] | None,
-    ) -> list[matching.DeviceRequest]:
-        return device_requests.compile_requests(
-            requests, provider_mapping, numa_cells, self._host_topology)
+        numa_cells: Sequence[device_requests.GuestCell] | None,
+    ) -> tuple[matching.Question, matching.Providers]:
+        """Return the question, and what placement allocated here."""
+        if not isinstance(requests, list):
+            requests = list(requests)
+        demand = self._demands.of(requests)
+        question = demand.question(
+            numa_cells, self._host_topology,
+            bool(numa_cells) or not self.numa_guest)
+        return question, demand.providers(requests, provider_mapping)
 
     def _decide(
         self,
-        requests: Sequence[matching.DeviceRequest],
-        numa_cells: Sequence[device_requests.GuestCell] | None,
+        question: matching.Question,
+        providers: matching.Providers,
         record: matching.Record | None = None,
     ) -> list[matching.PciDevicePool] | None:
         """Return the pools that are left, None if a request cannot be served.
 
         Where tags are unknown nothing is taken: what is promised is kept.
         """
-        mind_relatives = bool(numa_cells) or not self.numa_guest
-        if self.unknown_tags:
-            fits = matching.reserve(
-                self._pools, requests, self._promised, record, mind_relatives)
-            return self._pools if fits else None
-        if mind_relatives and any(request.rp_uuids for request in requests):
-            # nova-compute looks at its pools before it claims, as if there
-            # were no relatives. Only a provider in several pools, of which
-            # the claim would find but one, can make it fail there.
-            if matching.allot(self._pools, requests, None, False) is None:
-                return matching.allot(self._pools, requests, record, False)
-        return matching.allot(self._pools, requests, record, mind_relatives)
+        if not self.unknown_tags:
+            return question.decide(self._pools, providers, record)
+        fits = matching.reserve(
+            self._pools, question.compiled(providers), self._promised, record,
+            question.mind_relatives)
+        return self._pools if fits else None
+
+    def _find_by_provider(self) -> _ByProvider | None:
+        """Return the pool of each provider, None if some has several."""
+        if self._by_provider is None:
+            self._by_provider = {
+                pool.rp_uuid: pool for pool in self._pools
+                if pool.rp_uuid is not None}
+            self._has_split = len(self._by_provider) < sum(
+                pool.rp_uuid is not None for pool in self._pools)
+        return None if self._has_split else self._by_provider

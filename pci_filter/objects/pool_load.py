@@ -15,108 +15,129 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import operator
 import typing
 
-from pci_filter.db import device_groups
 from pci_filter import matching
 from pci_filter.matching import pool as pool_module
 from pci_filter import model
 
 if typing.TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from pci_filter.tags import base
 
-Groups = dict[str, list[model.DeviceGroup]]
+Groups = Mapping[model.DeviceKind, model.DeviceGroup]
+
+#: What tells pools apart but for their tags.
+_BASE: typing.Final = operator.attrgetter(
+    'kind.vendor_id', 'kind.product_id', 'kind.numa_node', 'kind.dev_type',
+    'kind.address')
 
 
-def load_groups(
-    connection: sa.engine.Connection,
-    nodes: Sequence[model.ComputeNode],
-    tag_sources: Sequence[base.TagSource],
-) -> Groups:
-    """Read the devices of some compute nodes of one cell.
+class PoolMaker:
+    """Makes pools of the device groups of many compute nodes.
 
-    :param connection: to the cell's database
-    :param nodes: the compute nodes asked about
-    :param tag_sources: decide whether devices have to be told apart
-    :returns: the device groups of each node, keyed by its UUID
-    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
-    """
-    groups: Groups = {node.uuid: [] for node in nodes}
-    by_device = any(source.by_device for source in tag_sources)
-    for group in device_groups.load(connection, list(groups), by_device):
-        groups[group.node_uuid].append(group)
-    return groups
+    What the tag sources tell of a kind of devices is asked once for all nodes
+    that they cannot tell apart, so one serves one request only.
 
-
-def make_pools(
-    node: model.ComputeNode,
-    groups: Sequence[model.DeviceGroup],
-    tag_sources: Sequence[base.TagSource],
-) -> tuple[list[matching.PciDevicePool], list[model.DeviceGroup]]:
-    """Add the tags to the device groups of one compute node.
-
-    :param node: the compute node
-    :param groups: its devices
     :param tag_sources: who knows the devices' tags, first one first
-    :returns: the pools, and the groups of available devices that no source
-        knows
+    :param providers: whether the placement resource providers matter
     """
-    lookups = [source.for_node(node) for source in tag_sources]
-    in_use = {(group.address, group.dev_type == pool_module.PF)
-              for group in groups if group.in_use}
-    pools: list[matching.PciDevicePool] = []
-    unknown: list[model.DeviceGroup] = []
-    for group in groups:
-        if not group.count:
-            continue
-        tags, rp_uuid = _know(group, lookups)
-        if tags is None:
-            unknown.append(group)
-            continue
-        is_pf = group.dev_type == pool_module.PF
-        pools.append(matching.PciDevicePool(
-            vendor_id=group.vendor_id,
-            product_id=group.product_id,
-            numa_node=group.numa_node,
-            dev_type=group.dev_type,
-            address=group.address,
-            count=group.count,
-            tags=pool_module.complete_tags(
-                tags, group.dev_type, group.parent_ifname),
-            rp_uuid=rp_uuid,
-            first_address=group.first_address or '',
-            blocked=(group.address, not is_pf) in in_use))
-    return _merged(pools), unknown
+
+    def __init__(
+        self, tag_sources: Sequence[base.TagSource], providers: bool = True,
+    ) -> None:
+        self._sources = tag_sources
+        self._providers = providers
+        self._kinds: dict[
+            tuple[base.Lookup, ...],
+            dict[model.DeviceKind, matching.PoolKind | None]] = {}
+
+    def make(
+        self, node: model.ComputeNode, groups: Groups,
+    ) -> tuple[list[matching.PciDevicePool], list[model.DeviceGroup]]:
+        """Add the tags to the device groups of one compute node.
+
+        :param node: the compute node
+        :param groups: its devices
+        :returns: the pools, and the groups of available devices that no
+            source knows
+        """
+        lookups = tuple(source.for_node(node) for source in self._sources)
+        kinds = self._kinds.setdefault(lookups, {})
+        pools: list[matching.PciDevicePool] = []
+        unknown: list[model.DeviceGroup] = []
+        has_pf = False
+        for group in groups.values():
+            if group.kind.dev_type == pool_module.PF:
+                has_pf = True
+            if not group.available:
+                continue
+            try:
+                kind = kinds[group.kind]
+            except KeyError:
+                kind = kinds[group.kind] = _pool_kind(group.kind, lookups)
+            if kind is None:
+                unknown.append(group)
+            else:
+                pools.append(matching.PciDevicePool(
+                    kind, group.available, self._rp_uuid(node, group),
+                    group.first_address or ''))
+        if has_pf:
+            pools = _blocked(pools, groups.values())
+        return _merged(pools), unknown
+
+    def _rp_uuid(
+        self, node: model.ComputeNode, group: model.DeviceGroup,
+    ) -> str | None:
+        """Return the provider of a group: the rows decide if they tell."""
+        if not self._providers:
+            return None
+        if group.rp_uuids:
+            return group.rp_uuid
+        for source in self._sources:
+            rp_uuid = source.rp_uuid(node, group.kind)
+            if rp_uuid is not None:
+                return rp_uuid
+        return None
 
 
-def _know(
-    group: model.DeviceGroup, lookups: Iterable[base.Lookup],
-) -> tuple[model.Tags | None, str | None]:
-    """Return the tags and the resource provider of a device group.
+def _pool_kind(
+    kind: model.DeviceKind, lookups: Iterable[base.Lookup],
+) -> matching.PoolKind | None:
+    """Return what pool the devices make, None if nobody knows their tags.
 
     The first source that knows all of the tags decides, else the first that
-    knows of the group at all. The rows decide about the provider; those
-    written before the device was reported to placement lack it, but a source
-    may have it.
+    knows of the devices at all.
     """
     best: model.Tags | None = None
-    rp_uuid = group.rp_uuid
     for lookup in lookups:
-        tags = lookup(group)
-        if tags is None:
-            continue
-        if group.rp_uuids == (None, None) and rp_uuid is None:
-            found = tags.get('rp_uuid')
-            rp_uuid = found if isinstance(found, str) else None
-        if best is None or (
+        tags = lookup(kind)
+        if tags is not None and (best is None or (
                 model.UNKNOWN in best.values()
-                and model.UNKNOWN not in tags.values()):
+                and model.UNKNOWN not in tags.values())):
             best = tags
-    return best, rp_uuid
+    if best is None:
+        return None
+    return matching.PoolKind(
+        kind.vendor_id, kind.product_id, kind.numa_node, kind.dev_type,
+        kind.address, pool_module.complete_tags(
+            best, kind.dev_type, kind.parent_ifname))
+
+
+def _blocked(
+    pools: Iterable[matching.PciDevicePool],
+    groups: Iterable[model.DeviceGroup],
+) -> list[matching.PciDevicePool]:
+    """Return the pools, those blocked of which a relative is in use."""
+    in_use = {(group.kind.address, group.kind.dev_type == pool_module.PF)
+              for group in groups if group.in_use}
+    return [
+        dataclasses.replace(pool, blocked=True) if (
+            pool.address, pool.dev_type != pool_module.PF) in in_use else pool
+        for pool in pools]
 
 
 def _merged(
@@ -129,11 +150,12 @@ def _merged(
     tag that is null counts as one that is missing (nova.pci.stats,
     _find_pool).
     """
+    pools = list(pools)
+    if len(set(map(_BASE, pools))) == len(pools):
+        return pools
     alike: dict[tuple[object, ...], list[list[matching.PciDevicePool]]] = {}
     for pool in sorted(pools, key=lambda pool: pool.first_address):
-        found = alike.setdefault((
-            pool.vendor_id, pool.product_id, pool.numa_node, pool.dev_type,
-            pool.address, len(pool.tags)), [])
+        found = alike.setdefault((*_BASE(pool), len(pool.tags)), [])
         for same in found:
             tags = same[0].tags
             if all(tags.get(key) == tag for key, tag in pool.tags.items()):

@@ -30,6 +30,9 @@ class Changes:
         :param state: the state; None is the normal one, in which a subject is
             taken to be before anything is known of it
         """
+        if state is None and subject not in self._states:
+            # What is asked for nearly every host of every request.
+            return False
         with self._lock:
             before = self._states.get(subject)
             if state is None:

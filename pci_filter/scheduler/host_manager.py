@@ -12,78 +12,120 @@
 
 """The hook that puts pools on HostStates as Nova makes them."""
 
+from collections.abc import Sequence
 import functools
 import inspect
 import threading
 import typing
 
+from nova.objects import pci_device_pool
 from nova.scheduler import host_manager
 
 from pci_filter import exception
+from pci_filter.scheduler import host_states
 
 #: Releases that the tests run against.
 SUPPORTED: typing.Final = 'Nova 2026.2 (34)'
 
-_METHOD: typing.Final = 'get_host_states_by_uuids'
-_PARAMETERS: typing.Final = ['self', 'context', 'compute_uuids', 'spec_obj']
+#: What is replaced: owner, name, and the parameters that are known.
+_REPLACED: typing.Final = (
+    (host_manager.HostManager, 'get_host_states_by_uuids',
+     ['self', 'context', 'compute_uuids', 'spec_obj']),
+    (host_manager.HostManager, 'host_state_cls',
+     ['self', 'host', 'node', 'cell', 'kwargs']),
+    (pci_device_pool, 'from_pci_stats', ['pci_stats']),
+)
 
 _attach_lock = threading.Lock()
 
 
 def attach() -> None:
-    """Wrap ``HostManager.get_host_states_by_uuids``, once per process.
+    """Let HostManagers put our pools on HostStates, once per process.
 
-    Called when Nova instantiates a filter that wants pools. The wrapper acts
-    for HostManagers that have such a filter enabled and leaves all others
-    alone.
+    Called when Nova instantiates a filter that wants pools. HostManagers
+    without such a filter do as ever, but that summaries are parsed only when
+    somebody looks at them is so for the whole process.
 
-    :raises pci_filter.exception.UnsupportedNova: if there is no such method
-        with the parameters that are known
+    :raises pci_filter.exception.UnsupportedNova: if Nova lacks something that
+        is to be replaced, or it has other parameters than those known
     """
     with _attach_lock:
-        original = _find_method()
-        if hasattr(original, 'pci_filter_original'):
-            return
-        setattr(host_manager.HostManager, _METHOD, _wrapped(original))
+        originals = [_find(*replaced) for replaced in _REPLACED]
+        for (owner, name, _), original, replacement in zip(
+                _REPLACED, originals,
+                (_get_host_states_by_uuids, _host_state_cls,
+                 _from_pci_stats)):
+            if not hasattr(original, 'pci_filter_original'):
+                setattr(owner, name, _wrapped(original, replacement))
 
 
 def detach() -> None:
-    """Undo :func:`attach` unless somebody wrapped the wrapper; for tests."""
+    """Undo :func:`attach` unless somebody wrapped a wrapper; for tests."""
     with _attach_lock:
-        method = vars(host_manager.HostManager)[_METHOD]
-        original = getattr(method, 'pci_filter_original', None)
-        # functools.wraps hands our attribute on to a wrapper of ours.
-        if original is not None and method.__wrapped__ is original:
-            setattr(host_manager.HostManager, _METHOD, original)
+        for owner, name, _ in _REPLACED:
+            found = vars(owner)[name]
+            original = getattr(found, 'pci_filter_original', None)
+            # functools.wraps hands our attribute on to a wrapper of ours.
+            if original is not None and found.__wrapped__ is original:
+                setattr(owner, name, original)
 
 
-def _find_method() -> typing.Any:
-    method = getattr(host_manager.HostManager, _METHOD, None)
-    if method is None:
+def _find(
+    owner: typing.Any, name: str, known: Sequence[str],
+) -> typing.Any:
+    found = getattr(owner, name, None)
+    place = f'{owner.__name__.rpartition(".")[2]}'
+    if found is None:
         raise exception.UnsupportedNova(
-            f'its HostManager has no {_METHOD}()', SUPPORTED)
-    parameters = list(inspect.signature(method).parameters)
-    if parameters != _PARAMETERS:
+            f'its {place} has no {name}()', SUPPORTED)
+    parameters = list(inspect.signature(found).parameters)
+    if parameters != known:
         raise exception.UnsupportedNova(
-            f'HostManager.{_METHOD}() takes {", ".join(parameters)} instead '
-            f'of {", ".join(_PARAMETERS)}, as it does when another package '
+            f'{place}.{name}() takes {", ".join(parameters)} instead '
+            f'of {", ".join(known)}, as it does when another package '
             'has wrapped it', SUPPORTED)
-    return method
+    return found
 
 
-def _wrapped(original: typing.Any) -> typing.Any:
+def _wrapped(original: typing.Any, replacement: typing.Any) -> typing.Any:
     @functools.wraps(original)
-    def get_host_states_by_uuids(
-        self: typing.Any, context: typing.Any, compute_uuids: typing.Any,
-        spec_obj: typing.Any,
-    ) -> typing.Any:
-        host_states = original(self, context, compute_uuids, spec_obj)
-        for enabled in self.enabled_filters:
-            mapper = getattr(enabled, 'pool_mapper', None)
-            if mapper is not None:
-                return mapper.map_pools(context, self, host_states, spec_obj)
-        return host_states
+    def wrapper(*args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        return replacement(original, *args, **kwargs)
 
-    get_host_states_by_uuids.pci_filter_original = (  # type: ignore
-        original)
-    return get_host_states_by_uuids
+    wrapper.pci_filter_original = original  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _mapper(manager: typing.Any) -> typing.Any:
+    """Return what maps pools for a HostManager, None if it wants none."""
+    for enabled in manager.enabled_filters:
+        mapper = getattr(enabled, 'pool_mapper', None)
+        if mapper is not None:
+            return mapper
+    return None
+
+
+def _get_host_states_by_uuids(
+    original: typing.Any, manager: typing.Any, context: typing.Any,
+    compute_uuids: typing.Any, spec_obj: typing.Any,
+) -> typing.Any:
+    mapper = _mapper(manager)
+    if mapper is None or not mapper.is_needed(spec_obj):
+        return original(manager, context, compute_uuids, spec_obj)
+    reader = mapper.start_reading(context, manager, compute_uuids, spec_obj)
+    host_states = original(manager, context, compute_uuids, spec_obj)
+    return mapper.map_pools(context, manager, host_states, spec_obj, reader)
+
+
+def _host_state_cls(
+    original: typing.Any, manager: typing.Any, host: str, node: str,
+    cell: str, **kwargs: typing.Any,
+) -> typing.Any:
+    if _mapper(manager) is None:
+        return original(manager, host, node, cell, **kwargs)
+    return host_states.HostState(host, node, cell)
+
+
+def _from_pci_stats(original: typing.Any, pci_stats: typing.Any) -> typing.Any:
+    return host_states.UnreadSummary(original, pci_stats) if isinstance(
+        pci_stats, str) else original(pci_stats)

@@ -20,7 +20,7 @@ from oslo_log import log as logging
 
 from pci_filter import matching
 from pci_filter import objects
-from pci_filter.scheduler import pool_mapper
+from pci_filter.scheduler import failures
 
 LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Rejections:
     ) -> matching.Explanation | str:
         """Return the explanation, or in words why there is none."""
         pools = host_state.pci_stats
-        if hasattr(host_state, pool_mapper.UNREADABLE):
+        if hasattr(host_state, failures.UNREADABLE):
             return 'its device rows could not be read'
         if not isinstance(pools, objects.PciDevicePoolList):
             return "Nova's summary decided"

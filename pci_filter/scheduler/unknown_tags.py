@@ -54,8 +54,8 @@ class Reporter:
             pools = host_state.pci_stats
             node = (cell_uuid, host_state.host, host_state.nodename)
             kinds = frozenset(
-                f'{group.vendor_id}:{group.product_id} ({group.dev_type})'
-                for group in getattr(pools, 'unknown', ()))
+                f'{kind.vendor_id}:{kind.product_id} ({kind.dev_type})'
+                for kind, *_ in getattr(pools, 'unknown', ()))
             if self._is_news(('left out', *node), kinds):
                 left_out[host_state.host] = kinds
             tags: frozenset[str] = getattr(

@@ -27,8 +27,8 @@ from pci_filter import model
 
 NAMESPACE: typing.Final = 'pci_filter.tag_sources'
 
-#: Tells the tags of one group of devices, None if it does not know them.
-Lookup = Callable[[model.DeviceGroup], 'model.Tags | None']
+#: Tells the tags of one kind of devices, None if it does not know them.
+Lookup = Callable[[model.DeviceKind], 'model.Tags | None']
 
 
 class TagSource(abc.ABC):
@@ -41,8 +41,8 @@ class TagSource(abc.ABC):
         are wrong
     """
 
-    #: Whether devices of one group can differ to this source, so that the
-    #: rows must be read device by device.
+    #: Whether devices that are alike but for their address can differ to this
+    #: source, so that the rows must be read device by device.
     by_device: bool = False
 
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
@@ -52,10 +52,21 @@ class TagSource(abc.ABC):
     def for_node(self, node: model.ComputeNode) -> Lookup:
         """Return what tells the tags of this compute node's devices.
 
-        The tags may include ``rp_uuid``, the placement resource provider of
-        the devices. A tag with the value ``UNKNOWN`` is one that the devices
-        of the group have different values of.
+        Nodes that this source cannot tell apart should be given one and the
+        same object: what it tells of a kind of devices is then asked once per
+        request, not once per node. A tag with the value ``UNKNOWN`` is one
+        that the devices have different values of.
         """
+
+    def rp_uuid(
+        self, node: model.ComputeNode, kind: model.DeviceKind,
+    ) -> str | None:
+        """Return the placement resource provider of some devices, if known.
+
+        Asked only where the rows do not tell it: nova-compute wrote them
+        before it reported the devices to placement.
+        """
+        return None
 
 
 def load(options: cfg.ConfigOpts.GroupAttr) -> list[TagSource]:

@@ -12,9 +12,11 @@
 
 """Tags from ``[pci_filter]device_spec``: Nova's syntax, plus ``host``."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import fnmatch
+import functools
 import json
 import re
 import typing
@@ -41,7 +43,7 @@ _ANY: typing.Final = '*'
 _HIGHEST_ID: typing.Final = 0xffff
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class DeviceSpec:
     """One value: which devices of which hosts have which tags.
 
@@ -61,23 +63,23 @@ class DeviceSpec:
     tags: model.Tags
     remote_managed: bool
 
-    def matches(self, group: model.DeviceGroup) -> bool:
+    def matches(self, kind: model.DeviceKind) -> bool:
         """Tell whether the device is meant.
 
         The full address of a physical function stands for the functions
         carved out of it too (nova.pci.devspec, WhitelistPciAddress.match).
         """
-        if self.vendor_id not in (_ANY, group.vendor_id):
+        if self.vendor_id not in (_ANY, kind.vendor_id):
             return False
-        if self.product_id not in (_ANY, group.product_id):
+        if self.product_id not in (_ANY, kind.product_id):
             return False
-        if self.remote_managed and not group.has_card_serial:
+        if self.remote_managed and not kind.has_card_serial:
             return False
         if self.address is None:
             return True
-        if self.address.matches(group.device_address):
+        if self.address.matches(kind.device_address):
             return True
-        return self.address.single and self.address.matches(group.address)
+        return self.address.single and self.address.matches(kind.address)
 
 
 class DeviceSpecTags(base.TagSource):
@@ -93,18 +95,23 @@ class DeviceSpecTags(base.TagSource):
             spec for value in options.device_spec for spec in parse(value)]
         self.by_device = any(
             spec.address or spec.remote_managed for spec in self._specs)
+        self._lookups: dict[tuple[DeviceSpec, ...], base.Lookup] = {}
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:
         """Return a look-up in the specs for the node's host."""
-        specs = [spec for spec in self._specs
-                 if fnmatch.fnmatchcase(node.host, spec.host)]
+        specs = tuple(spec for spec in self._specs
+                      if fnmatch.fnmatchcase(node.host, spec.host))
+        return self._lookups.setdefault(
+            specs, functools.partial(_first_match, specs))
 
-        def lookup(group: model.DeviceGroup) -> model.Tags | None:
-            for spec in specs:
-                if spec.matches(group):
-                    return spec.tags
-            return None
-        return lookup
+
+def _first_match(
+    specs: Iterable[DeviceSpec], kind: model.DeviceKind,
+) -> model.Tags | None:
+    for spec in specs:
+        if spec.matches(kind):
+            return spec.tags
+    return None
 
 
 def parse(value: str) -> list[DeviceSpec]:

@@ -12,16 +12,30 @@
 
 """Tags from the summary that nova-compute stores: ``pci_stats``."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
+import functools
+import re
+import typing
 
 from pci_filter import model
 from pci_filter.tags import base
+from pci_filter.tags import summary
 
 #: What a summary pool has beside its tags. The netdev of the parent is told
 #: by the rows themselves.
 _NO_TAGS = frozenset((
     'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address', 'count',
     'devices', 'parent_ifname', 'rp_uuid'))
+
+#: What summaries of like hosts differ in, and something equal for it. Neither
+#: key is a tag; within a string the quotes would be escaped.
+_DIFFERENCE: typing.Final = re.compile(
+    r'"count": -?[0-9]+|"rp_uuid": "[^"\\]*"')
+_NO_DIFFERENCE: typing.Final = '"count": 0'
+
+#: Distinct summaries that are kept, some 10 KB each.
+_KEPT: typing.Final = 1024
 
 _Key = tuple[object, ...]
 _Pools = list[Mapping[str, object]]
@@ -38,18 +52,58 @@ class PciStatsTags(base.TagSource):
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:
         """Return a look-up in the node's summary; see the base class."""
-        pools: dict[_Key, _Pools] = {}
-        for pool in node.summary or ():
-            key = _summary_key(pool)
-            if key is not None:
-                pools.setdefault(key, []).append(pool)
+        if isinstance(node.summary, str):
+            return _lookup_in_text(
+                _DIFFERENCE.sub(_NO_DIFFERENCE, node.summary))
+        return _lookup(node.summary or ())
 
-        def lookup(group: model.DeviceGroup) -> model.Tags | None:
-            found = pools.get((
-                group.vendor_id, group.product_id, group.numa_node,
-                group.dev_type, group.address))
-            return _common(found) if found else None
-        return lookup
+    def rp_uuid(
+        self, node: model.ComputeNode, kind: model.DeviceKind,
+    ) -> str | None:
+        """Return the provider that all pools of these devices agree on."""
+        pools = _parsed(node.summary) if isinstance(
+            node.summary, str) else _by_key(node.summary or ())
+        rp_uuids = {
+            rp_uuid for pool in pools.get(_kind_key(kind), ())
+            if isinstance(rp_uuid := pool.get('rp_uuid'), str)}
+        return rp_uuids.pop() if len(rp_uuids) == 1 else None
+
+
+# Asked for one kind of devices of a node after the other.
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> dict[_Key, _Pools]:
+    return _by_key(summary.parse(text) or ())
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _lookup_in_text(text: str) -> base.Lookup:
+    """Return a look-up in a summary, the same one for the same text.
+
+    Never stale: the text itself is what it is kept under.
+    """
+    return _lookup(summary.parse(text) or ())
+
+
+def _lookup(pools: Iterable[Mapping[str, object]]) -> base.Lookup:
+    tags = {key: _common(found) for key, found in _by_key(pools).items()}
+
+    def lookup(kind: model.DeviceKind) -> model.Tags | None:
+        return tags.get(_kind_key(kind))
+    return lookup
+
+
+def _by_key(pools: Iterable[Mapping[str, object]]) -> dict[_Key, _Pools]:
+    found: dict[_Key, _Pools] = {}
+    for pool in pools:
+        key = _summary_key(pool)
+        if key is not None:
+            found.setdefault(key, []).append(pool)
+    return found
+
+
+def _kind_key(kind: model.DeviceKind) -> _Key:
+    return (kind.vendor_id, kind.product_id, kind.numa_node, kind.dev_type,
+            kind.address)
 
 
 def _tags(pool: Mapping[str, object]) -> dict[str, object]:
@@ -75,16 +129,10 @@ def _common(pools: _Pools) -> model.Tags:
     own in the summary. The rows do not tell which device is in which.
     """
     first, *others = map(_tags, pools)
-    common = first
-    if any(tags != first for tags in others):
-        common = {
-            key: first.get(key) if all(
-                key in tags and key in first and tags[key] == first[key]
-                for tags in others) else model.UNKNOWN
-            for key in set(first).union(*others)}
-    rp_uuids = {
-        rp_uuid for pool in pools
-        if isinstance(rp_uuid := pool.get('rp_uuid'), str)}
-    if len(rp_uuids) == 1:
-        return {**common, 'rp_uuid': rp_uuids.pop()}
-    return common
+    if all(tags == first for tags in others):
+        return first
+    return {
+        key: first.get(key) if all(
+            key in tags and key in first and tags[key] == first[key]
+            for tags in others) else model.UNKNOWN
+        for key in set(first).union(*others)}

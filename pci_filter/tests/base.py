@@ -28,7 +28,6 @@ from testtools import content
 from pci_filter import conf
 
 
-
 def _seed():
     """Return where the random tests start: the same place in every run.
 

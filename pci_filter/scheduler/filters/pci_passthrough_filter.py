@@ -25,6 +25,7 @@ from pci_filter import conf
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
+from pci_filter.scheduler import request_specs
 
 LOG = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         ``_filter_one()`` is Nova's: it lets a rebuild pass.
         """
         passed = 0
-        needs_pools = pool_mapper.asks_for_devices(spec_obj)
+        needs_pools = request_specs.asks_for_devices(spec_obj)
         rejected = rejections.Rejections(spec_obj)
         for host_state in filter_obj_list:
             if needs_pools and not hasattr(host_state, pool_mapper.MAPPED):

@@ -16,6 +16,7 @@ import dataclasses
 import typing
 
 from pci_filter.matching import pool as pool_module
+from pci_filter import model
 from pci_filter import objects
 
 PoolDict = dict[str, typing.Any]
@@ -120,15 +121,24 @@ class Scenario:
 
 def to_pools(dicts):
     """Make our pools; they keep the order of the dicts among equals."""
-    fields = ('vendor_id', 'product_id', 'numa_node', 'dev_type', 'address',
-              'count', 'rp_uuid')
+    fields = ('vendor_id', 'product_id', 'numa_node', 'dev_type', 'address')
     return [
         pool_module.PciDevicePool(
-            **{key: pool[key] for key in fields if key in pool},
-            tags={key: value for key, value in pool.items()
-                  if key not in fields},
-            first_address=f'{index:04}')
+            pool_module.PoolKind(
+                **{key: pool[key] for key in fields if key in pool},
+                tags={key: value for key, value in pool.items()
+                      if key not in (*fields, 'count', 'rp_uuid')}),
+            pool['count'], pool.get('rp_uuid'), first_address=f'{index:04}')
         for index, pool in enumerate(dicts)]
+
+
+def device_group(available=1, first_address=None, rp_uuids=(), **kind):
+    """Make what the rows tell of some functions of A, unless kind differs."""
+    return model.DeviceGroup(
+        model.DeviceKind(**{
+            'vendor_id': '8086', 'product_id': '154c', 'numa_node': 0,
+            'dev_type': 'type-VF', 'address': A, **kind}),
+        available, first_address, rp_uuids=frozenset(rp_uuids))
 
 
 def canonical(pools) -> list[PoolDict]:

@@ -14,28 +14,31 @@
 
 from pci_filter import model
 from pci_filter import objects
+from pci_filter.objects import pool_load
 from pci_filter.tags import pci_stats
 from pci_filter.tests import base
 
 
 def groups(pools):
-    """Yield what the rows tell of the devices of these pools."""
+    """Return what the rows tell of the devices of these pools."""
+    found = {}
     alike = {}
     for index, pool in enumerate(pools):
         key = tuple(pool[name] for name in (
             'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address'))
         alike.setdefault(key, []).append((index, pool))
-    for key, found in alike.items():
-        providers = sorted(
-            pool['rp_uuid'] for _, pool in found if 'rp_uuid' in pool)
-        yield model.DeviceGroup(
-            'uuid', *key, None, None,
-            sum(pool['count'] for _, pool in found), f'{found[0][0]:04}',
-            (providers[0], providers[-1]) if providers else (None, None))
+    for key, same in alike.items():
+        kind = model.DeviceKind(*key)
+        found[kind] = model.DeviceGroup(
+            kind, sum(pool['count'] for _, pool in same), f'{same[0][0]:04}',
+            rp_uuids=frozenset(
+                pool['rp_uuid'] for _, pool in same if 'rp_uuid' in pool))
+    return found
 
 
 def pool_list(pools, host_topology=None, **more):
     """Return the pools as the scheduler makes them of rows and summary."""
-    return objects.PciDevicePoolList.from_groups(
-        model.ComputeNode('uuid', 'host', 'node', pools), list(groups(pools)),
-        [pci_stats.PciStatsTags(base.options())], host_topology, **more)
+    made, unknown = pool_load.PoolMaker(
+        [pci_stats.PciStatsTags(base.options())]).make(
+            model.ComputeNode('uuid', 'host', 'node', pools), groups(pools))
+    return objects.PciDevicePoolList(made, host_topology, unknown, **more)

@@ -13,6 +13,7 @@
 """Nova's request objects, compiled for the decision."""
 
 import copy
+import threading
 
 import ddt
 
@@ -22,6 +23,7 @@ from pci_filter.tests import base
 from pci_filter.tests.scenarios import builders
 from pci_filter.tests.scenarios.builders import ID1
 from pci_filter.tests.scenarios.builders import ID2
+from pci_filter.tests.scenarios.builders import PORT
 from pci_filter.tests.scenarios.builders import RP1
 from pci_filter.tests.scenarios.builders import RP2
 
@@ -29,8 +31,14 @@ from pci_filter.tests.scenarios.builders import RP2
 def _compile(request, mapping=None, guest=(), sockets=None):
     topology = None if sockets is None else builders.Topology(tuple(
         builders.Cell(node, socket) for node, socket in enumerate(sockets)))
-    compiled, = device_requests.compile_requests(
-        [request], mapping, [builders.Cell(node) for node in guest], topology)
+    return _ask(
+        request, mapping, [builders.Cell(node) for node in guest], topology)
+
+
+def _ask(request, mapping=None, cells=None, topology=None):
+    demand = device_requests.Demands().of([request])
+    compiled, = demand.question(cells, topology).compiled(
+        demand.providers([request], mapping))
     return compiled
 
 
@@ -136,6 +144,166 @@ class TestProviders(base.UnitTestCase):
         request = builders.alias({}, request_id=None)
         self.assertEqual((), _compile(request, {ID1: [RP1]}).rp_uuids)
 
+    def test_stored_for_a_request_without_id(self):
+        # The id is for the mapping only (_get_rp_uuids_for_request).
+        request = builders.alias({'rp_uuids': RP1}, request_id=None)
+        self.assertEqual((RP1,), _compile(request).rp_uuids)
+
+
+@ddt.ddt
+class TestDemands(base.UnitTestCase):
+    """What was compiled once is found again, and nothing else is."""
+
+    def setUp(self):
+        super().setUp()
+        self.demands = device_requests.Demands()
+
+    def test_same_list(self):
+        requests = [builders.alias(builders.A_VF), builders.port()]
+        demand = self.demands.of(requests)
+        self.assertIs(demand, self.demands.of(requests))
+        self.assertIs(demand.question(), demand.question())
+
+    def test_equal_copies(self):
+        requests = [builders.alias(builders.A_VF), builders.port()]
+        demand = self.demands.of(requests)
+        for other in (list(requests), copy.deepcopy(requests),
+                      tuple(requests)):
+            self.assertIs(demand, self.demands.of(other))
+        # Nova goes back and forth between the original and clones.
+        self.assertIs(demand, self.demands.of(requests))
+
+    @ddt.data(
+        ('count', 2), ('numa_policy', 'required'), ('request_id', ID2),
+        ('alias_name', 'other'), ('alias_name', None),
+        ('requester_id', 'other'), ('spec', [{}]),
+        ('spec', [{**builders.A_VF, 'tier': None}]),
+        ('spec', [builders.A_VF, {}]))
+    @ddt.unpack
+    def test_changed_copies(self, name, value):
+        request = builders.alias(builders.A_VF)
+        changed = copy.deepcopy(request)
+        setattr(changed, name, value)
+        demand = self.demands.of([request])
+        other = self.demands.of([changed])
+        self.assertIsNot(demand, other)
+        self.assertIs(demand, self.demands.of([request]))
+        self.assertIsNot(demand.question(), other.question())
+        compiled, = other.question().requests
+        expected = _compile(changed)
+        self.assertEqual(expected, compiled)
+
+    def test_order_and_number(self):
+        one, other = builders.alias(builders.A_VF), builders.port()
+        found = [self.demands.of(requests) for requests in (
+            [], [one], [one, other], [other, one], [one, one])]
+        self.assertEqual(5, len(set(map(id, found))))
+        self.assertEqual([0, 1, 2, 2, 2], [
+            len(demand.question().requests) for demand in found])
+
+    def test_question_of_a_place(self):
+        demand = self.demands.of([
+            builders.alias({}, policy='socket'), builders.alias({})])
+        topologies = [builders.Topology(tuple(
+            builders.Cell(node, socket)
+            for node, socket in enumerate(sockets)))
+            for sockets in ((0, 0), (0, 1), (5, 5))]
+        cells = [builders.Cell(0)]
+        first, second, third = (
+            demand.question(cells, topology) for topology in topologies)
+        self.assertIs(first, third)
+        self.assertIsNot(first, second)
+        self.assertEqual([{0, 1}, set()], [
+            request.socket_cells for request in first.requests])
+        self.assertEqual([{0}, set()], [
+            request.socket_cells for request in second.requests])
+        for question, other in (
+                (first, demand.question()),
+                (first, demand.question([builders.Cell(1)], topologies[0])),
+                (first, demand.question(cells, topologies[0], False))):
+            self.assertIsNot(question, other)
+        self.assertIs(demand.question(), demand.question([], topologies[1]))
+        self.assertIs(True, first.mind_relatives)
+        self.assertIs(False, demand.question(
+            cells, topologies[0], False).mind_relatives)
+
+    def test_stored_providers_are_read_anew(self):
+        """The conductor adds them to the requests it has."""
+        requests = [builders.alias(dict(builders.A_VF))]
+        demand = self.demands.of(requests)
+        self.assertEqual((), demand.providers(requests, None))
+        requests[0].spec[0]['rp_uuids'] = RP1
+        self.assertIs(demand, self.demands.of(requests))
+        self.assertEqual([[RP1]], [
+            list(one) for one in demand.providers(requests, None)])
+
+    def test_many_threads(self):
+        scenarios = [
+            [builders.alias(builders.A_VF, count=1 + number % 5)]
+            for number in range(50)]
+        found = []
+
+        def ask():
+            for _ in range(20):
+                found.append([
+                    self.demands.of(copy.deepcopy(requests)).question()
+                    .requests[0].count for requests in scenarios])
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(
+            [[1 + number % 5 for number in range(50)]] * 160, found)
+
+
+@ddt.ddt
+class TestIsTracked(base.UnitTestCase):
+
+    @ddt.data(
+        ([f'{ID1}-0'], True), ([None, '', f'{ID1}-0'], True),
+        ([f'{ID2}-0'], False), ([f'x{ID1}-0'], False), ([], False),
+        ([None], False))
+    @ddt.unpack
+    def test_groups(self, group_ids, tracked):
+        for requests, expected in (
+                ([builders.alias({})], tracked),
+                ([builders.port(), builders.alias({})], tracked),
+                ([builders.port()], False),
+                ([builders.alias({}, request_id=None)], False), ([], False)):
+            self.assertEqual(expected, device_requests.is_tracked(
+                requests, group_ids))
+
+    def test_groups_may_be_an_iterator(self):
+        requests = [builders.alias({}, request_id=ID2), builders.alias({})]
+        self.assertTrue(device_requests.is_tracked(
+            requests, iter([f'{ID1}-0'])))
+
+    def test_stored(self):
+        for request, tracked in (
+                (builders.alias({'rp_uuids': RP1}), True),
+                (builders.alias({'rp_uuids': ''}), False),
+                (builders.alias({'rp_uuids': None}), False),
+                (builders.alias(), False),
+                (builders.port(rp_uuids=RP1), False)):
+            self.assertEqual(
+                tracked, device_requests.is_tracked([request], []))
+
+    def test_whoever_is_not_tracked_has_no_providers(self):
+        """What is not read is never asked for."""
+        for request in (builders.alias({}), builders.port(),
+                        builders.alias({}, {'tier': 'gold'})):
+            for mapping in (None, {}, {f'{ID2}-0': [RP1]}, {'': [RP1]},
+                            {PORT: [RP1]}):
+                self.assertFalse(device_requests.is_tracked(
+                    [request], mapping or ()))
+                self.assertFalse(any(self.providers(request, mapping)))
+
+    def providers(self, request, mapping):
+        return device_requests.Demands().of([request]).providers(
+            [request], mapping)
+
 
 @ddt.ddt
 class TestCells(base.UnitTestCase):
@@ -158,14 +326,13 @@ class TestCells(base.UnitTestCase):
     def test_sockets_are_read_only_if_needed(self, policy, guest):
         cells = None if guest is None else [
             builders.Cell(node) for node in guest]
-        compiled, = device_requests.compile_requests(
-            [builders.alias({}, policy=policy)], None, cells,
+        compiled = _ask(
+            builders.alias({}, policy=policy), None, cells,
             builders.Topology((Untouchable(),)))
         self.assertEqual(frozenset(), compiled.socket_cells)
 
     def test_no_cells(self):
         for cells in (None, (), []):
-            compiled, = device_requests.compile_requests(
-                [builders.alias({})], None, cells)
+            compiled = _ask(builders.alias({}), None, cells)
             self.assertIsInstance(compiled, request_module.DeviceRequest)
             self.assertEqual(frozenset(), compiled.numa_cells)

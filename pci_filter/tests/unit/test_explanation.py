@@ -122,9 +122,7 @@ class TestExplanation(base.UnitTestCase):
         self.assertEqual('', _explain(requests).note)
 
     def test_notes_add_up(self):
-        group = model.DeviceGroup(
-            'node', '8086', '154c', 0, 'type-VF', builders.A, None, None, 1,
-            builders.A, (None, None))
+        group = builders.device_group()
         explained = _explain(
             [builders.alias(builders.A_GPU, count=2)], unknown=[group],
             pools=[builders.gpu(tier=model.UNKNOWN, color=model.UNKNOWN)])

@@ -28,6 +28,13 @@ def _pool(pool, **fields):
     return dataclasses.replace(made, **fields)
 
 
+def _tagged(pool, **tags):
+    """Return the pool with exactly these tags, whatever their keys."""
+    made = _pool(pool)
+    return dataclasses.replace(
+        made, kind=dataclasses.replace(made.kind, tags=tags))
+
+
 class TestPciDevicePool(base.UnitTestCase):
 
     def test_reads_as_the_in_tree_dict(self):
@@ -48,7 +55,7 @@ class TestPciDevicePool(base.UnitTestCase):
         self.assertIsNone(_pool(builders.vf()).get('physical_network'))
 
     def test_own_property_comes_before_a_tag(self):
-        pool = _pool(builders.vf(), tags={'vendor_id': 'ffff'})
+        pool = _tagged(builders.vf(), vendor_id='ffff')
         self.assertEqual('8086', pool['vendor_id'])
         self.assertEqual('8086', dict(pool)['vendor_id'])
 

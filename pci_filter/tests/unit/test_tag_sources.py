@@ -25,9 +25,18 @@ from pci_filter.tests.scenarios import builders
 
 UNKNOWN = model.UNKNOWN
 
-VF = model.DeviceGroup(
-    'uuid', '8086', '154c', 0, 'type-VF', builders.A, None, '0000:81:02.0',
-    1, '0000:81:02.0', (None, None))
+
+def _group(number=0, rp_uuids=()):
+    """Return what the row of one function tells."""
+    address = f'0000:81:02.{number}'
+    return builders.device_group(
+        first_address=address, rp_uuids=rp_uuids, device_address=address)
+
+
+def _make(groups, summary, sources):
+    node = model.ComputeNode('uuid', 'host', 'node', summary)
+    return pool_load.PoolMaker(sources).make(
+        node, {group.kind: group for group in groups})
 
 
 class TestLoad(base.UnitTestCase):
@@ -82,11 +91,9 @@ class TestLoad(base.UnitTestCase):
 class TestOrder(base.UnitTestCase):
     """Which source decides, told from the pools that are made."""
 
-    def _make(self, sources, specs, summary, *groups):
-        loaded = tags_base.load(base.options(
-            tag_sources=sources, device_spec=specs))
-        node = model.ComputeNode('uuid', 'host', 'node', summary)
-        return pool_load.make_pools(node, groups or [VF], loaded)
+    def _make(self, sources, specs, summary):
+        return _make([_group()], summary, tags_base.load(base.options(
+            tag_sources=sources, device_spec=specs)))
 
     def _tier(self, *args):
         pools, unknown = self._make(*args)
@@ -127,42 +134,38 @@ class TestOrder(base.UnitTestCase):
         self.assertIs(UNKNOWN, self._tier(sources, [], split))
 
     def test_nobody_knows(self):
-        pools, unknown = self._make(
-            ['device_spec', 'pci_stats'], [], None)
-        self.assertEqual(([], [VF]), (pools, unknown))
-        pools, unknown = pool_load.make_pools(
-            model.ComputeNode('uuid', 'host', 'node', [builders.vf()]), [VF],
-            [])
-        self.assertEqual(([], [VF]), (pools, unknown))
+        group = _group()
+        for summary, sources in (
+                (None, tags_base.load(base.options())),
+                ([builders.vf()], [])):
+            pools, unknown = _make([group], summary, sources)
+            self.assertEqual(([], [group]), (pools, unknown))
 
 
 class TestProviders(base.UnitTestCase):
 
     def _make(self, groups, summary, specs=('{}',)):
         loaded = tags_base.load(base.options(device_spec=list(specs)))
-        pools, _ = pool_load.make_pools(
-            model.ComputeNode('uuid', 'host', 'node', summary), groups,
-            loaded)
-        return pools
+        return _make(groups, summary, loaded)[0]
 
     def test_rows_decide(self):
-        pool, = self._make([VF._replace(rp_uuids=('x', 'x'))],
-                           [builders.vf(rp=builders.RP1)])
+        pool, = self._make(
+            [_group(rp_uuids='x')], [builders.vf(rp=builders.RP1)])
         self.assertEqual('x', pool.rp_uuid)
         self.assertNotIn('rp_uuid', pool.tags)
 
     def test_summary_knows_what_the_rows_lack(self):
-        pool, = self._make([VF], [builders.vf(rp=builders.RP1)])
+        pool, = self._make([_group()], [builders.vf(rp=builders.RP1)])
         self.assertEqual(builders.RP1, pool.rp_uuid)
 
     def test_rows_that_disagree(self):
-        pool, = self._make([VF._replace(rp_uuids=('x', 'y'))],
-                           [builders.vf(rp=builders.RP1)])
+        pool, = self._make(
+            [_group(rp_uuids='xy')], [builders.vf(rp=builders.RP1)])
         self.assertIsNone(pool.rp_uuid)
 
     def test_summary_that_disagrees(self):
-        pool, = self._make([VF], [builders.vf(rp=builders.RP1),
-                                  builders.vf(rp=builders.RP2)])
+        pool, = self._make([_group()], [builders.vf(rp=builders.RP1),
+                                        builders.vf(rp=builders.RP2)])
         self.assertIsNone(pool.rp_uuid)
 
     def test_summary_that_disagrees_about_the_provider_only(self):
@@ -171,9 +174,7 @@ class TestProviders(base.UnitTestCase):
         loaded = tags_base.load(base.options(
             tag_sources=['pci_stats', 'device_spec'],
             device_spec=['{"tier": "lead"}']))
-        (pool,), _ = pool_load.make_pools(
-            model.ComputeNode('uuid', 'host', 'node', summary),
-            [VF._replace(rp_uuids=('x', 'x'))], loaded)
+        (pool,), _ = _make([_group(rp_uuids='x')], summary, loaded)
         # The rows decide about the provider; the first source knows all
         # tags.
         self.assertEqual(('x', 'gold'), (pool.rp_uuid, pool.tags['tier']))
@@ -182,32 +183,24 @@ class TestProviders(base.UnitTestCase):
         # A claim refuses a provider whose devices are in two pools, and with
         # it all others of the host: it must be known that there is one.
         pool, = self._make(
-            [VF._replace(rp_uuids=(builders.RP1, builders.RP1))],
+            [_group(rp_uuids=[builders.RP1])],
             [builders.vf(rp=builders.RP1, tier='gold'),
              builders.vf(rp=builders.RP1, tier='lead')], specs=())
         self.assertEqual(
             (builders.RP1, UNKNOWN), (pool.rp_uuid, pool.tags['tier']))
 
     def test_devices_alike_are_one_pool(self):
-        groups = [
-            VF._replace(device_address=f'0000:81:02.{number}',
-                        first_address=f'0000:81:02.{number}', count=1,
-                        rp_uuids=rp_uuids)
-            for number, rp_uuids in (
-                (2, (None, None)), (1, ('x', 'x')), (3, ('x', 'x')))]
-        pool, = self._make(groups, None)
+        pool, = self._make(
+            [_group(2), _group(1, 'x'), _group(3, 'x')], None)
         self.assertEqual((3, 'x', '0000:81:02.1'), (
             pool.count, pool.rp_uuid, pool.first_address))
 
     def test_devices_alike_with_different_providers(self):
-        groups = [VF._replace(rp_uuids=(rp, rp)) for rp in 'xy']
-        pool, = self._make(groups, None)
+        pool, = self._make([_group(1, 'x'), _group(2, 'y')], None)
         self.assertEqual((2, None), (pool.count, pool.rp_uuid))
 
     def test_devices_with_different_tags_are_not_joined(self):
-        groups = [VF._replace(device_address=f'0000:81:02.{number}')
-                  for number in (1, 2)]
-        pools = self._make(groups, None, specs=(
+        pools = self._make([_group(1), _group(2)], None, specs=(
             '{"address": ".1", "tier": "1"}', '{"tier": 1}'))
         self.assertEqual([1, 1], [pool.count for pool in pools])
         self.assertEqual(['1', 1], [pool.tags['tier'] for pool in pools])

@@ -24,13 +24,11 @@ PF = '0000:81:00.0'
 VF = '0000:81:02.3'
 
 
-def group(device_address=VF, address=PF, **fields):
-    return model.DeviceGroup(**{
-        'node_uuid': 'uuid', 'vendor_id': '8086', 'product_id': '154c',
-        'numa_node': 0, 'dev_type': 'type-VF', 'address': address,
-        'parent_ifname': None, 'device_address': device_address, 'count': 1,
-        'first_address': device_address or '', 'rp_uuids': (None, None),
-        **fields})
+def kind(device_address=VF, address=PF, **fields):
+    return model.DeviceKind(**{
+        'vendor_id': '8086', 'product_id': '154c', 'numa_node': 0,
+        'dev_type': 'type-VF', 'address': address,
+        'device_address': device_address, **fields})
 
 
 def source(*specs):
@@ -44,7 +42,7 @@ def lookup(*specs, host='host1'):
 
 
 def matches(spec, **fields):
-    return lookup(spec)(group(**fields)) is not None
+    return lookup(spec)(kind(**fields)) is not None
 
 
 @ddt.ddt
@@ -154,16 +152,16 @@ class TestHost(base.UnitTestCase):
     @ddt.unpack
     def test_host(self, pattern, meant):
         found = lookup({'host': pattern, 'tier': 'gold'}, host='net-1')
-        self.assertEqual({'tier': 'gold'} if meant else None, found(group()))
+        self.assertEqual({'tier': 'gold'} if meant else None, found(kind()))
 
     def test_is_no_tag(self):
-        self.assertEqual({}, lookup({'host': '*'})(group()))
+        self.assertEqual({}, lookup({'host': '*'})(kind()))
 
     def test_each_host_its_own(self):
         tags = source({'host': 'a', 'tier': '1'}, {'host': 'b', 'tier': '2'},
                       {'tier': '3'})
         self.assertEqual(['1', '2', '3'], [
-            tags.for_node(model.ComputeNode('', host, 'a'))(group())['tier']
+            tags.for_node(model.ComputeNode('', host, 'a'))(kind())['tier']
             for host in 'abc'])
 
 
@@ -171,7 +169,7 @@ class TestHost(base.UnitTestCase):
 class TestTags(base.UnitTestCase):
 
     def test_nothing_configured_nothing_known(self):
-        self.assertIsNone(lookup()(group()))
+        self.assertIsNone(lookup()(kind()))
 
     def test_tags(self):
         found = lookup({
@@ -179,39 +177,39 @@ class TestTags(base.UnitTestCase):
             'physical_network': 'Net1', 'trusted': 'True', 'tier': None})
         self.assertEqual({
             'physical_network': 'Net1', 'trusted': 'True', 'tier': None},
-            found(group()))
+            found(kind()))
 
     def test_first_match_decides(self):
         found = lookup(
             {'vendor_id': '10de', 'tier': '1'}, {'address': VF, 'tier': '2'},
             {'vendor_id': '8086', 'tier': '3'})
-        self.assertEqual('2', found(group())['tier'])
+        self.assertEqual('2', found(kind())['tier'])
         self.assertEqual(
-            '3', found(group(device_address='0000:81:02.4'))['tier'])
+            '3', found(kind(device_address='0000:81:02.4'))['tier'])
 
     def test_one_value_may_hold_several_specs(self):
         found = lookup(
             [{'address': '0000:81:02.4', 'tier': '1'},
              {'address': VF, 'tier': '2'}], {'tier': '3'})
-        self.assertEqual('2', found(group())['tier'])
+        self.assertEqual('2', found(kind())['tier'])
 
     @ddt.data('managed', 'live_migratable', 'one_time_use')
     def test_booleans_are_normalised(self, name):
         for value in ('yes', 'True', '1', 'on', True, 1):
-            self.assertEqual({name: 'true'}, lookup({name: value})(group()))
+            self.assertEqual({name: 'true'}, lookup({name: value})(kind()))
         for value in ('no', 'FALSE', '0', 'off', False, 0):
-            self.assertEqual({name: 'false'}, lookup({name: value})(group()))
-        self.assertEqual({name: None}, lookup({name: None})(group()))
+            self.assertEqual({name: 'false'}, lookup({name: value})(kind()))
+        self.assertEqual({name: None}, lookup({name: None})(kind()))
 
     def test_other_tags_are_kept_as_they_are(self):
         tags = {'trusted': 'yes', 'physical_network': '1', 'speed': 100,
                 'shiny': True}
-        self.assertEqual(tags, lookup(tags)(group()))
+        self.assertEqual(tags, lookup(tags)(kind()))
 
     @ddt.data('', None)
     def test_blank_devname_is_none(self, devname):
         self.assertEqual({'tier': 'gold'}, lookup(
-            {'devname': devname, 'tier': 'gold'})(group()))
+            {'devname': devname, 'tier': 'gold'})(kind()))
 
 
 class TestRemoteManaged(base.UnitTestCase):
@@ -226,7 +224,7 @@ class TestRemoteManaged(base.UnitTestCase):
         for known, tier in ((True, '1'), (1, '1'), (False, '2'), (0, '2'),
                             (None, '2')):
             self.assertEqual(
-                tier, self.lookup(group(has_card_serial=known))['tier'])
+                tier, self.lookup(kind(has_card_serial=known))['tier'])
 
     def test_not_remote_managed_needs_none(self):
-        self.assertIsNotNone(lookup({'remote_managed': 'no'})(group()))
+        self.assertIsNotNone(lookup({'remote_managed': 'no'})(kind()))

@@ -27,9 +27,7 @@ ADVICE = 'Give their tags in [pci_filter]device_spec.'
 
 
 def _group(dev_type='type-VF', product_id='154c'):
-    return model.DeviceGroup(
-        'uuid', '8086', product_id, 0, dev_type, builders.A, None, None, 1,
-        builders.A, (None, None))
+    return builders.device_group(dev_type=dev_type, product_id=product_id)
 
 
 def _host(name, *unknown, pools=()):

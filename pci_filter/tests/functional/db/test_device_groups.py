@@ -12,9 +12,12 @@
 
 """Counting devices inside the database."""
 
+import dataclasses
 import json
+import operator
 import uuid
 
+import fixtures
 import sqlalchemy as sa
 import testtools
 
@@ -23,6 +26,13 @@ from pci_filter import model
 from pci_filter.tests.functional.db import base
 
 PARENT = '0000:81:00.0'
+RP = '11111111-0000-4000-8000-000000000000'
+
+
+def _told(group):
+    """Return what a group tells, but for its providers."""
+    return repr((dataclasses.astuple(group.kind), group.available,
+                 group.first_address, group.in_use))
 
 
 class DeviceGroupsMixin(base.DatabaseMixin):
@@ -31,29 +41,49 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         super().setUp()
         self.node, = self.add_nodes(1)
 
-    def load(self, *nodes, by_device=False):
-        return list(device_groups.load(
-            self.connection, nodes or [self.node], by_device))
+    def load_nodes(self, *nodes, **more):
+        return device_groups.load(self.connection, nodes, **more)
+
+    def load(self, **more):
+        """Return the groups of the one node."""
+        loaded = self.load_nodes(self.node, **more)
+        self.assertLessEqual(loaded.keys(), {self.node})
+        groups = loaded.get(self.node, {})
+        for kind, group in groups.items():
+            self.assertIs(kind, group.kind)
+        return list(groups.values())
 
     def counts(self, *fields):
-        """Return the groups as (value of each field ..., count)."""
+        """Return the groups as (value of each field ..., available)."""
         return sorted(
-            (*(getattr(group, field) for field in fields), group.count)
-            for group in self.load())
+            (*(operator.attrgetter(field)(group) for field in fields),
+             group.available) for group in self.load())
+
+    def totals(self, *nodes):
+        """Return how many devices are available on each node."""
+        return {
+            node: sum(group.available for group in groups.values())
+            for node, groups in self.load_nodes(*nodes).items()}
 
     def test_nothing(self):
-        self.assertEqual([], self.load())
-        self.assertEqual([], list(device_groups.load(self.connection, [])))
+        self.assertEqual({}, self.load_nodes(self.node))
+        self.assertEqual({}, self.load_nodes('unknown'))
+        statements = self.statements()
+        self.assertEqual({}, self.load_nodes())
+        self.assertEqual([], statements)
 
     def test_one_group(self):
         self.add_devices(self.node, count=3, extra_info=json.dumps(
             {'parent_ifname': 'eth0', 'rp_uuid': 'rp'}))
-        self.assertEqual([model.DeviceGroup(
-            node_uuid=self.node, vendor_id='8086', product_id='154c',
-            numa_node=0, dev_type='type-VF', address=PARENT,
-            parent_ifname='eth0', device_address=None, count=3,
-            first_address='0000:82:00.0', rp_uuids=('rp', 'rp'))],
-            self.load())
+        group, = self.load()
+        self.assertEqual(model.DeviceGroup(
+            group.kind, available=3, first_address='0000:82:00.0', in_use=0,
+            rp_uuids=frozenset(['rp'])), group)
+        self.assertEqual({
+            'vendor_id': '8086', 'product_id': '154c', 'numa_node': 0,
+            'dev_type': 'type-VF', 'address': PARENT,
+            'parent_ifname': 'eth0', 'device_address': None,
+            'has_card_serial': None}, dataclasses.asdict(group.kind))
 
     def test_every_property_tells_groups_apart(self):
         self.add_devices(
@@ -62,7 +92,7 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             {'parent_addr': '0000:81:00.1'},
             {'extra_info': '{"parent_ifname": "eth1"}'})
         self.assertEqual([1] * 7 + [2], sorted(
-            group.count for group in self.load()))
+            group.available for group in self.load()))
 
     def test_only_available_and_not_deleted(self):
         self.add_devices(self.node, *(
@@ -83,15 +113,16 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         for by_device in (False, True):
             self.assertEqual(
                 {(0, 0, 1, None, None), (1, 0, 1, None, None)},
-                {(group.numa_node, group.count, group.in_use,
-                  group.first_address, group.device_address)
+                {(group.kind.numa_node, group.available, group.in_use,
+                  group.first_address, group.kind.device_address)
                  for group in self.load(by_device=by_device)})
 
     def test_numa_node_unknown(self):
         self.add_devices(self.node, {'numa_node': None}, {'numa_node': None},
                          {'numa_node': 0})
         self.assertEqual({(None, 2), (0, 1)}, {
-            (group.numa_node, group.count) for group in self.load()})
+            (group.kind.numa_node, group.available)
+            for group in self.load()})
 
     def test_parent_unknown(self):
         self.add_devices(
@@ -100,7 +131,7 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.assertEqual(
             [('type-PF', PARENT, 1), ('type-VF', PARENT, 1),
              ('type-VF', '0000:82:00.0', 1), ('type-VF', '0000:82:00.1', 1)],
-            self.counts('dev_type', 'address'))
+            self.counts('kind.dev_type', 'kind.address'))
 
     def netdev_of(self, extra_info):
         """Return what is read from extra_info, in a row of its own.
@@ -111,10 +142,12 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.add_devices(
             self.node, {'extra_info': extra_info, 'numa_node': 1},
             {'extra_info': '{"parent_ifname": "good"}'})
-        good, odd = sorted(self.load(), key=lambda group: group.numa_node)
-        self.assertEqual(('good', 1, 1),
-                         (good.parent_ifname, good.count, odd.count))
-        return odd.parent_ifname
+        good, odd = sorted(
+            self.load(), key=lambda group: group.kind.numa_node)
+        self.assertEqual(
+            ('good', 1, 1),
+            (good.kind.parent_ifname, good.available, odd.available))
+        return odd.kind.parent_ifname
 
     def test_extra_info(self):
         nested = json.dumps({'parent_ifname': 'wrong', 'rp_uuid': 'wrong'})
@@ -128,7 +161,8 @@ class DeviceGroupsMixin(base.DatabaseMixin):
                 ('eth\N{LATIN SMALL LETTER U WITH DIAERESIS}',
                  '{"parent_ifname": '
                  '"eth\N{LATIN SMALL LETTER U WITH DIAERESIS}"}'),
-                ('', '{"parent_ifname": ""}'),
+                # An empty name is none (pool.complete_tags).
+                (None, '{"parent_ifname": ""}'),
                 (None, json.dumps({'capabilities': nested})),
                 (None, json.dumps({'other': '"parent_ifname": "wrong"'})),
                 (None, '{}'),
@@ -167,7 +201,7 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.add_devices(self.node, *({'extra_info': text}
                                       for text in texts))
         group, = self.load()
-        self.assertEqual(len(texts), group.count)
+        self.assertEqual(len(texts), group.available)
         return group.rp_uuid
 
     def test_providers(self):
@@ -177,25 +211,22 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.assertIsNone(self.providers('{}', '{}'))
         self.assertIsNone(self.providers(known, other))
         group, = self.load()
-        self.assertEqual(('rp-a', 'rp-b'), group.rp_uuids)
+        self.assertEqual({'rp-a', 'rp-b'}, group.rp_uuids)
 
     def test_only_nodes_asked_about(self):
         others = self.add_nodes(3)
         for node in (self.node, *others):
             self.add_devices(node, count=2)
-        self.assertEqual([(self.node, 2)], self.counts('node_uuid'))
-        self.assertEqual(
-            {(others[0], 2), (others[2], 2)},
-            {(group.node_uuid, group.count)
-             for group in self.load(others[0], others[2])})
+        self.assertEqual({self.node: 2}, self.totals(self.node))
+        self.assertEqual({others[0]: 2, others[2]: 2},
+                         self.totals(others[0], others[2]))
 
     def test_node_deleted(self):
         gone = str(uuid.uuid4())
         self.insert_nodes([{'uuid': gone, 'deleted': 9}])
         self.add_devices(gone)
         self.add_devices(self.node)
-        self.assertEqual([self.node], [
-            group.node_uuid for group in self.load(self.node, gone)])
+        self.assertEqual({self.node: 1}, self.totals(self.node, gone))
 
     def test_by_device(self):
         serial = json.dumps({'capabilities': json.dumps(
@@ -206,44 +237,156 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             self.node, {'extra_info': serial}, {'extra_info': empty}, {},
             {'extra_info': None}, *[{'status': 'claimed'}] * 3)
         in_use, = [group for group in self.load(by_device=True)
-                   if not group.count]
+                   if not group.available]
         self.assertEqual(
             (None, None, PARENT, 3),
-            (in_use.device_address, in_use.first_address, in_use.address,
-             in_use.in_use))
+            (in_use.kind.device_address, in_use.first_address,
+             in_use.kind.address, in_use.in_use))
         groups = [group for group in self.load(by_device=True)
-                  if group.count]
+                  if group.available]
         self.assertEqual({0}, {group.in_use for group in groups})
         self.assertEqual(
             [(f'0000:82:00.{n}', f'0000:82:00.{n}', PARENT, 1)
              for n in range(4)],
-            sorted((group.device_address, group.first_address,
-                    group.address, group.count) for group in groups))
-        self.assertEqual(['0000:82:00.0'], [
-            group.device_address for group in groups
-            if group.has_card_serial])
-        self.assertEqual([None], [
-            group.device_address for group in self.load()])
+            sorted((group.kind.device_address, group.first_address,
+                    group.kind.address, group.available)
+                   for group in groups))
+        self.assertEqual(
+            {'0000:82:00.0': True, '0000:82:00.1': False,
+             '0000:82:00.2': False, '0000:82:00.3': False},
+            {group.kind.device_address: group.kind.has_card_serial
+             for group in groups})
+        self.assertEqual([(None, None)], [
+            (group.kind.device_address, group.kind.has_card_serial)
+            for group in self.load()])
 
     def test_many_nodes(self):
-        self.insert_nodes({'uuid': f'node-{n}'} for n in range(12_000))
-        for n in (0, 9_999, 10_000, 11_999):
+        number = 3 * device_groups.NODES_PER_STATEMENT + 5
+        self.insert_nodes({'uuid': f'node-{n}'} for n in range(number))
+        some = (0, 1, 998, 999, 1000, 1998, number - 1)
+        for n in some:
             self.add_devices(f'node-{n}', count=2)
         self.add_devices(self.node)
         statements = self.statements()
-        groups = self.load(*(f'node-{n}' for n in range(12_000)))
-        self.assertEqual(2, len(statements))
         self.assertEqual(
-            {(f'node-{n}', 2) for n in (0, 9_999, 10_000, 11_999)},
-            {(group.node_uuid, group.count) for group in groups})
+            {f'node-{n}': 2 for n in some},
+            self.totals(*(f'node-{n}' for n in range(number))))
+        self.assertEqual(4, len(statements))
+        self.assertEqual(1, len({text for text, _ in statements[:1]}))
+        # Each about as long as the others.
+        lengths = [len(getattr(parameters, 'values', lambda: parameters)())
+                   for _, parameters in statements]
+        self.assertLessEqual(max(lengths) - min(lengths), 1)
+
+    def test_statements_for_so_many_nodes(self):
+        most = device_groups.NODES_PER_STATEMENT
+        # MariaDB: in_predicate_conversion_threshold is 1000.
+        self.assertLess(most, 1000)
+        self.assertEqual([0, 1, 1, 2, 2, 3], list(map(
+            device_groups.statements,
+            (0, 1, most, most + 1, 2 * most, 2 * most + 1))))
+        uuids = self.add_nodes(most + 1)
+        for node in (uuids[0], uuids[-1]):
+            self.add_devices(node)
+        for some in (uuids[:most], uuids):
+            statements = self.statements()
+            self.assertEqual({node: 1 for node in {some[0], some[-1]}
+                              if node in (uuids[0], uuids[-1])},
+                             self.totals(*some))
+            self.assertEqual(device_groups.statements(len(some)),
+                             len(statements))
+
+    def test_nodes_share_kinds(self):
+        uuids = self.add_nodes(3)
+        for node in uuids:
+            self.add_devices(node, {}, {'numa_node': 1})
+        for chunk in (999, 1):
+            self.useFixture(fixtures.MonkeyPatch(
+                'pci_filter.db.device_groups.NODES_PER_STATEMENT', chunk))
+            loaded = self.load_nodes(*uuids)
+            self.assertEqual(2, len({
+                kind for groups in loaded.values() for kind in groups}))
+
+    def test_text_behind_the_name_is_of_no_importance(self):
+        """Rows of one physical function, told differently."""
+        self.add_devices(self.node, *(
+            {'extra_info': text} for text in (
+                '{"parent_ifname": "eth0"}',
+                '{"parent_ifname": "eth0", "mac_address": "1"}',
+                '{"parent_ifname": "eth0", "capabilities": "{}"}',
+                json.dumps({'parent_ifname': 'eth0', 'a': 'b'}, indent=4))))
+        self.add_devices(
+            self.node, {'status': 'claimed', 'extra_info':
+                        '{"parent_ifname": "eth0", "rp_uuid": "rp"}'})
+        group, = self.load()
+        self.assertEqual(
+            ('eth0', 4, 1, '0000:82:00.0', {'rp'}),
+            (group.kind.parent_ifname, group.available, group.in_use,
+             group.first_address, group.rp_uuids))
+
+    def test_names_as_long_as_linux_lets_them_be(self):
+        names = 'x', 'ens1f0np0', 'enp129s0f0np0v1', 'enp129s0f0np0v2'
+        self.assertEqual(15, len(names[-1]))
+        self.add_devices(self.node, *(
+            {'extra_info': json.dumps({'parent_ifname': name, **more})}
+            for name in names for more in ({}, {'rp_uuid': RP})))
+        self.assertEqual(
+            sorted((name, 2) for name in names),
+            self.counts('kind.parent_ifname'))
+
+    def test_whole_provider_is_read(self):
+        for more in ({}, {'rp_uuid_of_another': 'x'}):
+            self.assertEqual(RP, self.providers(
+                json.dumps({'rp_uuid': RP, **more})))
+
+    def test_providers_missing_or_contradictory(self):
+        """First addresses and counts are those of all the rows."""
+        other = RP.replace('1', '2')
+        self.add_devices(
+            self.node, {}, {'extra_info': json.dumps({'rp_uuid': other})},
+            {'extra_info': json.dumps({'rp_uuid': RP})}, {
+                'status': 'allocated',
+                'extra_info': json.dumps({'rp_uuid': RP})})
+        group, = self.load()
+        self.assertEqual(
+            (3, 1, '0000:82:00.0', {RP, other}, None),
+            (group.available, group.in_use, group.first_address,
+             group.rp_uuids, group.rp_uuid))
+
+    def test_providers_are_not_read_unless_wanted(self):
+        self.add_devices(self.node, *(
+            {'extra_info': json.dumps({'rp_uuid': rp_uuid})}
+            for rp_uuid in (RP, 'other')), {'status': 'claimed'}, {})
+        for by_device in (False, True):
+            with_providers = self.load(by_device=by_device)
+            statements = self.statements()
+            without = self.load(by_device=by_device, providers=False)
+            (statement, parameters), = statements
+            self.assertNotIn('rp_uuid', statement)
+            self.assertEqual({frozenset()},
+                             {group.rp_uuids for group in without})
+            self.assertEqual(
+                sorted(_told(group) for group in with_providers),
+                sorted(_told(group) for group in without))
+
+    def test_as_many_rows_as_groups(self):
+        # Devices of one provider do not make a row each.
+        self.add_devices(self.node, count=20, extra_info=json.dumps(
+            {'rp_uuid': RP, 'parent_ifname': 'eth0'}))
+        for providers in (True, False):
+            statements = self.statements()
+            self.load(providers=providers)
+            (statement, parameters), = statements
+            self.assertEqual(1, len(self.connection.exec_driver_sql(
+                statement, parameters).fetchall()))
 
     def test_parameters_are_bound(self):
         strange = "it's; -- \"%s\" :x ?"
         self.insert_nodes([{'uuid': strange}])
         self.add_devices(strange)
         statements = self.statements()
-        group, = self.load(strange, "' OR '1'='1")
-        self.assertEqual(strange, group.node_uuid)
+        self.assertEqual(
+            {strange: 1}, self.totals(strange, "' OR '1'='1"))
         (statement, parameters), = statements
         self.assertNotIn("it's", statement)
         self.assertIn(strange, getattr(
@@ -258,8 +401,11 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.analyze()
         for by_device in (False, True):
             statements = self.statements()
-            groups = self.load(uuids[3], uuids[150], by_device=by_device)
-            self.assertEqual(40, sum(group.count for group in groups))
+            loaded = self.load_nodes(
+                uuids[3], uuids[150], by_device=by_device)
+            self.assertEqual(40, sum(
+                group.available for groups in loaded.values()
+                for group in groups.values()))
             (statement, parameters), = statements[-1:]
             self.check_plan([
                 tuple(row) for row in self.connection.exec_driver_sql(
@@ -288,7 +434,7 @@ class TestMySQL(DeviceGroupsMixin, base.MySQLMixin, testtools.TestCase):
             self.node, {}, {'status': 'claimed'}, {'parent_addr': ''},
             {'extra_info': '{"parent_ifname": "eth0", "rp_uuid": "rp"}'},
             {'extra_info': '{'}, {'extra_info': None})
-        expected = [sorted(map(repr, self.load(by_device=by_device)))
+        expected = [sorted(map(_told, self.load(by_device=by_device)))
                     for by_device in (False, True)]
         for mode in ('TRADITIONAL', 'TRADITIONAL,ONLY_FULL_GROUP_BY',
                      'ANSI,ONLY_FULL_GROUP_BY'):
@@ -297,7 +443,7 @@ class TestMySQL(DeviceGroupsMixin, base.MySQLMixin, testtools.TestCase):
             for by_device in (False, True):
                 self.assertEqual(
                     expected[by_device],
-                    sorted(map(repr, self.load(by_device=by_device))), mode)
+                    sorted(map(_told, self.load(by_device=by_device))), mode)
 
     explain = 'EXPLAIN'
 

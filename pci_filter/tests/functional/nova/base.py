@@ -17,6 +17,7 @@ import typing
 
 import fixtures
 from nova.db.main import api as main_db
+from nova import objects
 import sqlalchemy as sa
 from sqlalchemy import event
 import testtools
@@ -102,6 +103,22 @@ def vf_request(count: int = 1, **fields: typing.Any) -> typing.Any:
     return scheduling.pci_request(
         {'vendor_id': hardware.INTEL_X710.vendor_id,
          'product_id': hardware.INTEL_X710.vf_product_id}, count, **fields)
+
+
+def request_groups(
+    requests: typing.Iterable[typing.Any],
+) -> list[typing.Any]:
+    """Return what Nova asks placement for if PCI devices are tracked there.
+
+    A group for each device of a flavor's requests (nova.objects.RequestSpec,
+    generate_request_groups_from_pci_requests).
+    """
+    return [
+        objects.RequestGroup(
+            requester_id=f'{request.request_id}-{number}',
+            resources={'CUSTOM_PCI_DEVICE': 1})
+        for request in requests if request.alias_name is not None
+        for number in range(request.count)]
 
 
 class NovaTestCase(testtools.TestCase):

@@ -18,10 +18,12 @@ import pprint
 import typing
 
 from hypothesis import strategies as st
+from nova import objects as nova_objects
 from nova.pci import utils as pci_utils
 
 from pci_filter.cli.demo import compute_host
 from pci_filter.cli.demo import scheduling
+from pci_filter.objects import device_requests
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import fleets
 from pci_filter.tests.functional.nova import wants
@@ -157,6 +159,39 @@ def ask(pools: typing.Any, known: Truth) -> bool:
     return passed
 
 
+class States(typing.NamedTuple):
+    """HostStates of all hosts, for two kinds of requests.
+
+    :param tracked: for those of which placement allocates devices
+    :param untracked: for all others; no provider is read then
+    """
+
+    tracked: list[typing.Any]
+    untracked: list[typing.Any]
+
+    def of(self, known: Truth) -> list[typing.Any]:
+        """Return those that a request gets."""
+        return self.tracked if device_requests.is_tracked(
+            known.requests, known.mapping) else self.untracked
+
+
+def load_states(
+    cloud: base.Cloud, manager: typing.Any, scenario: Scenario,
+) -> States:
+    """Load the HostStates, some of them by UUID as for a real request."""
+    requests = [request for want in scenario.wants
+                for request in want.requests()]
+    # At least one that placement has a say in.
+    requests.append(scheduling.pci_request({}, alias_name='alias'))
+    return States(
+        scheduling.host_states(
+            manager, scheduling.request_spec(
+                requests,
+                requested_resources=base.request_groups(requests)),
+            [host.node_uuid for host in cloud.hosts.values()]),
+        scheduling.host_states(manager, scheduling.request_spec(requests)))
+
+
 class Comparison:
     """Counts decisions and remembers where scheduler and claim disagree.
 
@@ -201,11 +236,12 @@ class Comparison:
     def compare_verdicts(
         self, cloud: base.Cloud, scenario: Scenario,
         truth: dict[tuple[int, str], Truth], manager: typing.Any,
-        states: typing.Sequence[typing.Any],
+        states: States,
     ) -> None:
         """Compare the verdicts of the pools, and of the filter."""
         for (number, name), known in truth.items():
-            state = next(state for state in states if state.host == name)
+            state = next(state for state in states.of(known)
+                         if state.host == name)
             state.allocation_candidates = [
                 {'mappings': known.mapping, 'allocations': {}}]
             passed = ask(state.pci_stats, known)
@@ -216,7 +252,10 @@ class Comparison:
             self._check(scenario, number, state, known, passed)
             if not known.numa:
                 self.kinds['filter'] += 1
-                spec = scheduling.request_spec(known.requests)
+                spec = scheduling.request_spec(
+                    known.requests, requested_resources=[
+                        nova_objects.RequestGroup(requester_id=group)
+                        for group in known.mapping])
                 self._check(scenario, number, state, known, bool(
                     scheduling.passing_hosts(manager, [state], spec)))
 

@@ -102,8 +102,8 @@ class TestBesideOthers(base.NovaTestCase):
     def test_not_passed_by_but_unreadable(self):
         for options in ({}, {'on_load_failure': 'reject'}):
             manager = self.our_manager(**options)
-            self.useFixture(fixtures.MockPatchObject(
-                manager.enabled_filters[0].pool_mapper, '_load',
+            self.useFixture(fixtures.MockPatch(
+                'pci_filter.db.device_groups.load',
                 side_effect=RuntimeError('no threads left')))
             scheduling.passing_hosts(
                 manager, scheduling.host_states(manager, self.spec),

@@ -14,6 +14,7 @@
 
 import functools
 
+import fixtures
 from nova import context as nova_context
 
 from pci_filter.tests.functional.nova import test_degradation as degradation
@@ -62,8 +63,9 @@ class TestCredentials(degradation.DegradationTestCase):
 
             # One that has not logged this kind of failure yet.
             manager = self.our_manager()
-            manager.enabled_filters[0].pool_mapper._load = fail
-            self.assertDegradedAll(self.ask(manager)[0])
+            with fixtures.MonkeyPatch(
+                    'pci_filter.db.device_groups.load', fail):
+                self.assertDegradedAll(self.ask(manager)[0])
             said = self.warnings()[-1]
             self.assertNotIn(password, said)
             self.assertRegex(said, (

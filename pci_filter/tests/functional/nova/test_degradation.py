@@ -32,7 +32,7 @@ from pci_filter import objects
 from pci_filter.tags import base as tags_base
 from pci_filter.tests.functional.nova import base
 
-MAPPER = 'pci_filter.scheduler.pool_mapper'
+FAILURES = 'pci_filter.scheduler.failures'
 PASSWORD = 's3cret'
 
 
@@ -72,7 +72,7 @@ class DegradationTestCase(base.NovaTestCase):
             manager, list(states.values()), self.spec)
 
     def warnings(self):
-        return self.log_lines(f'WARNING {MAPPER} ')
+        return self.log_lines(f'WARNING {FAILURES} ')
 
     def assertDegraded(self, states, passing):
         """The first cell's summary decides, the other's rows do."""
@@ -121,7 +121,7 @@ class TestCellDown(DegradationTestCase):
         again = self.log_lines('can be read again')
         self.assertEqual(1, len(again), again)
         self.assertIn(
-            f'INFO {MAPPER} The PCI devices of cell {self.cell.uuid}',
+            f'INFO {FAILURES} The PCI devices of cell {self.cell.uuid}',
             again[0])
         self.assertEqual(warnings, self.warnings())
 
@@ -249,7 +249,7 @@ class TestCellDown(DegradationTestCase):
 
         def patch():
             self.useFixture(fixtures.MonkeyPatch(
-                'nova.context.scatter_gather_cells', trouble))
+                'pci_filter.scheduler.cell_reader.CellReader', trouble))
 
         states, passing = self.ask(manager, patch)
         self.assertEqual({stats.PciDeviceStats}, {

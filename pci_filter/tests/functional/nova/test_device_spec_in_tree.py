@@ -87,9 +87,9 @@ def _ours(values):
         return None
     lookup = source.for_node(model.ComputeNode('uuid', 'host', 'node'))
     return [
-        lookup(model.DeviceGroup(
-            'uuid', vendor, product, 0, 'any', parent or address, None,
-            address if source.by_device else None, 1, address, (None, None),
+        lookup(model.DeviceKind(
+            vendor, product, 0, 'any', parent or address, None,
+            address if source.by_device else None,
             serial if source.by_device else None))
         for address, parent, vendor, product, serial in _DEVICES]
 

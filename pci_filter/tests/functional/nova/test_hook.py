@@ -34,6 +34,8 @@ from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base
 
 METHOD = 'nova.scheduler.host_manager.HostManager.get_host_states_by_uuids'
+HOST_STATE_CLS = 'nova.scheduler.host_manager.HostManager.host_state_cls'
+FROM_PCI_STATS = 'nova.objects.pci_device_pool.from_pci_stats'
 
 
 def method():
@@ -65,8 +67,10 @@ class TestUntouched(testtools.TestCase):
     def test_enabled_is_seen(self):
         result = self.run_program('--enable')
         self.assertEqual([], result['available'])
-        self.assertEqual([METHOD], [
+        self.assertEqual([METHOD, HOST_STATE_CLS], [
             name for name in result['enabled'] if 'HostManager' in name])
+        self.assertEqual([FROM_PCI_STATS], [
+            name for name in result['enabled'] if 'pci_device_pool' in name])
 
 
 class TestAttach(base.NovaTestCase):
@@ -222,7 +226,12 @@ class TestLoad(base.NovaTestCase):
                 nova_context.get_admin_context(), [host.node_uuid],
                 scheduling.request_spec([base.vf_request()]))
         self.assertEqual('host1', state.host)
-        self.assertEqual(1, len(statements.texts))
+        self.assertEqual([4, 1], [
+            pool['count'] for pool in state.pci_stats.pools][::-1])
+        # Nobody knows yet which cell the host is in: Nova asks all, too.
+        self.assertEqual(2, len(statements.texts))
+        for text in statements.texts:
+            self.assertIn('uuid IN (?)', text)
 
     def test_all_requests(self):
         manager = self.our_manager(load_for='all_requests')

@@ -20,9 +20,10 @@ from nova.pci import stats
 
 from pci_filter.cli.demo import scheduling
 from pci_filter import objects
+from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base
 
-MAPPER = 'pci_filter.scheduler.pool_mapper'
+FAILURES = 'pci_filter.scheduler.failures'
 UNKNOWN_TAGS = 'pci_filter.scheduler.unknown_tags'
 VFS = "dev_type = 'type-VF'"
 
@@ -56,7 +57,7 @@ class TestOddRows(base.NovaTestCase):
             self.manager, scheduling.host_states(self.manager, spec), spec))
 
     def warnings(self):
-        return [*self.log_lines(f'WARNING {MAPPER} '),
+        return [*self.log_lines(f'WARNING {FAILURES} '),
                 *self.log_lines(f'WARNING {UNKNOWN_TAGS} ')]
 
     def test_malformed_extra_info(self):
@@ -154,13 +155,27 @@ class TestOddRows(base.NovaTestCase):
             pool['count'] for pool in state.pci_stats.pools))
 
     def test_summary_is_other_json(self):
-        """Nova cannot load the nodes of such a cell, nor hence can we."""
+        """Nova cannot load the nodes of such a cell; we can."""
+        self.add_host('host1')
+        by_spec = self.our_manager(device_spec=['{"vendor_id": "8086"}'])
         for text in ('5', '[1]', '{"nova_object.namespace": "nova"}'):
             self.cloud.store_summary(self.host, text)
-            for manager in (self.cloud.host_manager(), self.manager):
-                self.assertEqual(
-                    [], scheduling.host_states(manager, self.pci_spec()))
-        self.assertEqual(6, len(self.log_lines(
+            for manager, expected in (
+                    (self.manager, [0, 5]), (by_spec, [5, 5]),
+                    # HostStates of its own, which read every summary.
+                    (self.cloud.host_manager(), [0, 5])):
+                self.assertEqual(expected, [
+                    sum(pool['count'] for pool in state.pci_stats.pools)
+                    for state in scheduling.host_states(
+                        manager, self.pci_spec())])
+        self.assertEqual([], self.log_lines(
+            'Failed to get computes for cell'))
+        # Nobody had to look at what Nova would have made of it.
+        self.assertEqual([], self.log_lines('cannot be parsed'))
+        hook.detach()
+        self.assertEqual([], scheduling.host_states(
+            self.cloud.host_manager(), self.pci_spec()))
+        self.assertEqual(1, len(self.log_lines(
             'Failed to get computes for cell')))
 
     def test_summary_of_old(self):

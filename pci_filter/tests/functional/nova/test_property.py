@@ -85,11 +85,11 @@ class TestProperty(base.NovaTestCase):
         :param options: of the [pci_filter] section
         """
         manager = self.our_manager(**options)
-        states = scheduling.host_states(
-            manager, scheduling.request_spec(scenario.wants[0].requests()))
-        self.assertEqual(len(scenario.machines), len(states))
+        states = comparison.load_states(self.cloud, manager, scenario)
+        for some in states:
+            self.assertEqual(len(scenario.machines), len(some))
         if pools_too:
-            compared.compare_pools(self.cloud, scenario, states)
+            compared.compare_pools(self.cloud, scenario, states.tracked)
         compared.compare_verdicts(
             self.cloud, scenario, truth, manager, states)
         if compared.disagreements:
@@ -182,10 +182,9 @@ class TestComparison(base.NovaTestCase):
         self.compared = comparison.Comparison('harness')
 
     def compare(self, manager: typing.Any) -> list[str]:
-        states = scheduling.host_states(
-            manager, scheduling.request_spec(
-                self.scenario.wants[0].requests()))
-        self.compared.compare_pools(self.cloud, self.scenario, states)
+        states = comparison.load_states(self.cloud, manager, self.scenario)
+        self.compared.compare_pools(
+            self.cloud, self.scenario, states.tracked)
         self.compared.compare_verdicts(
             self.cloud, self.scenario, self.truth, manager, states)
         return [wrong for wrong in self.compared.disagreements]
@@ -214,7 +213,7 @@ class TestComparison(base.NovaTestCase):
         self.cloud.falsify_counts(self.cloud.hosts['host0'], falsify)
         manager = self.our_manager()
         manager.enabled_filters[0].pool_mapper.map_pools = (
-            lambda context, manager, states, spec: states)
+            lambda context, manager, states, spec, reader: states)
         self.assertNotEqual([], self.compare(manager))
         self.assertIsInstance(
             scheduling.host_states(manager, None)[0].pci_stats,

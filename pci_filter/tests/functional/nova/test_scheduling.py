@@ -120,8 +120,10 @@ class TestConsume(base.NovaTestCase):
                 ['{"product_id": "154c"}'], in_placement=in_placement)
             self.cloud.falsify_counts(host, plenty)
             manager = self.our_manager()
+            request = base.vf_request(alias_name='vf')
             state, = scheduling.host_states(manager, scheduling.request_spec(
-                [base.vf_request()]))
+                [request], requested_resources=base.request_groups(
+                    [request] if in_placement else [])))
             provider = next(
                 pool.get('rp_uuid') for pool in state.pci_stats.pools)
             self.assertEqual(in_placement, bool(provider))

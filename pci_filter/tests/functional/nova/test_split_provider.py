@@ -56,7 +56,9 @@ class TestSplitProvider(base.NovaTestCase):
             claimed = scheduling.pci_request(
                 {**spec, 'rp_uuids': provider}, alias_name='alias')
         manager = self.our_manager(**options)
-        wanted = scheduling.request_spec([request])
+        wanted = scheduling.request_spec(
+            [request], requested_resources=base.request_groups(
+                [request] if in_placement else []))
         states = scheduling.host_states(manager, wanted)
         for state in states:
             self.assertIsInstance(state.pci_stats, objects.PciDevicePoolList)

@@ -26,6 +26,7 @@ import typing
 
 import nova.conf
 from nova import filters as base_filters
+from nova.objects import pci_device_pool
 from nova.pci import stats
 from nova.scheduler import filters
 from nova.scheduler import host_manager
@@ -39,7 +40,8 @@ Snapshot = dict[str, tuple[int, typing.Any]]
 
 def _owners() -> dict[str, typing.Any]:
     """Return Nova's modules that scheduling goes through, and classes."""
-    modules = [host_manager, manager, base_filters, filters, stats]
+    modules = [host_manager, manager, base_filters, filters, stats,
+               pci_device_pool]
     modules += [
         sys.modules[f'{filters.__name__}.{module.name}']
         for module in pkgutil.iter_modules(filters.__path__)

@@ -16,7 +16,7 @@ import json
 
 import ddt
 
-from pci_filter.db import compute_nodes
+from pci_filter.tags import summary
 from pci_filter.tests import base
 
 TAGS = {'dev_type': 'type-VF', 'address': '0000:81:00.0', 'tier': 'gold',
@@ -41,7 +41,7 @@ def list_primitive(*pools, version='1.1'):
 
 
 def parse(stored):
-    return compute_nodes.parse_summary(json.dumps(stored))
+    return summary.parse(json.dumps(stored))
 
 
 @ddt.ddt
@@ -82,7 +82,7 @@ class TestForms(base.UnitTestCase):
 
     @ddt.data('[]', '  []\n')
     def test_empty_list(self, text):
-        self.assertEqual([], compute_nodes.parse_summary(text))
+        self.assertEqual([], summary.parse(text))
 
 
 @ddt.ddt
@@ -91,7 +91,7 @@ class TestGarbage(base.UnitTestCase):
     @ddt.data(None, '', ' ', 'null', 'true', '5', '"8086"', 'pci', '{',
               '[' * 10 ** 5, '{"a":' * 10 ** 5, '9' * 10 ** 4, '\x00')
     def test_nothing_can_be_made_of_it(self, text):
-        self.assertIsNone(compute_nodes.parse_summary(text))
+        self.assertIsNone(summary.parse(text))
 
     @ddt.data(None, 'text', 5, [], [[]], {}, {'objects': None},
               {'objects': 'text'}, {'objects': 5})
@@ -102,9 +102,9 @@ class TestGarbage(base.UnitTestCase):
     def test_truncated_anywhere(self):
         text = json.dumps(list_primitive(pool_primitive()))
         self.assertEqual(
-            [{**POOL, **TAGS}], compute_nodes.parse_summary(text))
+            [{**POOL, **TAGS}], summary.parse(text))
         for length in range(len(text)):
-            self.assertIsNone(compute_nodes.parse_summary(text[:length]))
+            self.assertIsNone(summary.parse(text[:length]))
 
     @ddt.data(None, 'text', 5, 0.5, True, [], [1], {'nova_object.data': None},
               {'nova_object.data': 'abc'}, {'nova_object.data': [1, 2]},

@@ -1,0 +1,241 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Put the requests of one instance to many hosts.
+
+Most hosts look alike to a request, however differently they are used: of what
+no request of the instance wants nothing matters, and of what one does no more
+than all of them together ask for. Such a shape is decided once.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import functools
+import itertools
+import typing
+
+from pci_filter.matching import allotment
+from pci_filter.matching import constraints
+from pci_filter.matching import pool as pool_module
+from pci_filter.matching import request as request_module
+
+#: For each request the provider of each device that placement allocated, none
+#: where placement does not track the request.
+Providers = Sequence[Sequence[str]]
+
+#: What drops a pool for what it is, whatever else the host has.
+_OF_KIND: typing.Final = (
+    constraints.unrequested_pf, constraints.unrequested_vdpa,
+    constraints.unrequested_remote_managed, constraints.live_migratable)
+
+_Shape = tuple[object, ...]
+
+#: What a pool is to each request: of no use, to be counted as near the
+#: guest or not, or to be taken from.
+_NOTHING: typing.Final = 0
+_COUNTED: typing.Final = 1
+_TAKEN: typing.Final = 2
+
+
+class Question:
+    """Whether a host can serve the requests of one instance.
+
+    It may be asked about the pools of any number of hosts, by any number of
+    threads.
+
+    :param requests: the requests, for a guest on certain host NUMA nodes or
+        not placed yet, without providers
+    :param mind_relatives: whether a physical function and the functions
+        carved out of it exclude each other
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[request_module.DeviceRequest],
+        mind_relatives: bool = True,
+    ) -> None:
+        self.requests = tuple(requests)
+        self.mind_relatives = mind_relatives
+        self._placed = any(request.numa_cells for request in requests)
+        # One device alone, or several that are all functions, never exclude
+        # each other.
+        self._families_matter = mind_relatives and (
+            len(requests) > 1 or any(request.wants_pf for request in requests))
+        # Nothing is decided by more than that. One more, so that a pool is
+        # not emptied that would not be.
+        self._enough = sum(request.count for request in requests) + 1
+        self._roles: dict[pool_module.PoolKind, int] = {}
+        self._numbers: dict[_Shape, int] = {}
+        self._next_number = itertools.count(1)
+        self._verdicts: dict[_Shape, bool] = {}
+
+    def compiled(
+        self, providers: Providers = (),
+    ) -> Sequence[request_module.DeviceRequest]:
+        """Return the requests, with the providers that placement chose."""
+        if not any(providers):
+            return self.requests
+        return [
+            dataclasses.replace(request, rp_uuids=tuple(rp_uuids))
+            for request, rp_uuids in zip(self.requests, providers)]
+
+    def decide(
+        self,
+        pools: constraints.Pools,
+        providers: Providers = (),
+        record: allotment.Record | None = None,
+    ) -> constraints.Pools | None:
+        """Return the pools that are left once the requests are served.
+
+        :param pools: the pools of one host; what their devices are tagged
+            with is known
+        :param providers: what placement allocated there
+        :param record: called with what became of each request
+        :returns: the pools, None if a request cannot be served
+        """
+        requests = self.compiled(providers)
+        allot = functools.partial(allotment.allot, pools, requests)
+        if self.mind_relatives and any(providers):
+            # nova-compute looks at its pools before it claims, as if there
+            # were no relatives. Only a provider in several pools, of which
+            # the claim would find but one, can make it fail there.
+            if allot(None, False) is None:
+                return allot(record, False)
+        return allot(record, self.mind_relatives)
+
+    def fits(self, pools: constraints.Pools) -> bool:
+        """Tell whether a host can serve them, of any provider.
+
+        The verdict is that of :meth:`decide`.
+        """
+        return self._verdict(self._shape(pools), pools, ())
+
+    def fits_allocation(
+        self,
+        pools: constraints.Pools,
+        by_provider: Mapping[str | None, pool_module.PciDevicePool] | None,
+        providers: Providers,
+    ) -> bool:
+        """Tell whether a host can serve them as placement allocated.
+
+        :param pools: the pools of one host
+        :param by_provider: its pool of each provider, None if some provider
+            has several
+        :param providers: what placement allocated there
+        """
+        if by_provider is None or not all(providers) or (
+                self._placed and len(providers) > 1):
+            # Rare, and too much would matter for hosts to be alike.
+            return self.decide(pools, providers) is not None
+        return self._verdict(
+            self._shape_of_allocation(pools, by_provider, providers),
+            pools, providers)
+
+    def _verdict(
+        self, shape: _Shape, pools: constraints.Pools, providers: Providers,
+    ) -> bool:
+        verdict = self._verdicts.get(shape)
+        if verdict is None:
+            verdict = self.decide(pools, providers) is not None
+            self._verdicts[shape] = verdict
+        return verdict
+
+    def _shape(self, pools: constraints.Pools) -> _Shape:
+        """Return what matters of the pools, in the order of a claim.
+
+        Pools that follow each other in the same role are as good as one.
+        """
+        roles = self._roles
+        shape: list[object] = []
+        families: dict[str, int] = {}
+        last = last_family = family = count = 0
+        for pool in pools:
+            role = roles.get(pool.kind)
+            if role is None:
+                role = self._find_role(pool.kind)
+            if role == _NOTHING:
+                continue
+            if pool.blocked:
+                role = -role
+            if self._families_matter:
+                family = families.setdefault(pool.kind.address, len(families))
+            if role == last and family == last_family:
+                count += pool.count
+            else:
+                shape.append((last, last_family, min(count, self._enough)))
+                last, last_family, count = role, family, pool.count
+        shape.append((last, last_family, min(count, self._enough)))
+        return tuple(shape)
+
+    def _shape_of_allocation(
+        self,
+        pools: constraints.Pools,
+        by_provider: Mapping[str | None, pool_module.PciDevicePool],
+        providers: Providers,
+    ) -> _Shape:
+        """Return what matters when every device has its provider.
+
+        Those are the pools of these providers. The others only count, where
+        the guest is placed, as near to it or not.
+        """
+        enough = self._enough + sum(map(len, providers))
+        shape: list[object] = []
+        families: dict[str, int] = {}
+        chosen = dict.fromkeys(
+            rp_uuid for rp_uuids in providers for rp_uuid in rp_uuids)
+        for rp_uuid in chosen:
+            pool = by_provider.get(rp_uuid)
+            shares = tuple(rp_uuids.count(rp_uuid) for rp_uuids in providers)
+            if pool is None:
+                shape.append(shares)
+            else:
+                shape.append((
+                    shares, self._role(pool.kind), pool.blocked,
+                    families.setdefault(pool.kind.address, len(families)),
+                    min(pool.count, enough)))
+        if self._placed:
+            counted: dict[int, int] = {}
+            for pool in pools:
+                role = self._role(pool.kind)
+                if role != _NOTHING and pool.rp_uuid not in chosen:
+                    counted[role] = min(
+                        counted.get(role, 0) + pool.count, enough)
+            shape.append(frozenset(counted.items()))
+        return tuple(shape)
+
+    def _role(self, kind: pool_module.PoolKind) -> int:
+        role = self._roles.get(kind)
+        return self._find_role(kind) if role is None else role
+
+    def _find_role(self, kind: pool_module.PoolKind) -> int:
+        """Return a number for what the kind is to the requests."""
+        uses = tuple(self._use(kind, request) for request in self.requests)
+        role = _NOTHING
+        if any(uses):
+            role = self._numbers.setdefault(
+                (*uses, kind.numa_node if self._placed else None,
+                 kind.dev_type if self._families_matter else None),
+                next(self._next_number))
+        self._roles[kind] = role
+        return role
+
+    def _use(
+        self, kind: pool_module.PoolKind,
+        request: request_module.DeviceRequest,
+    ) -> int:
+        pools = [pool_module.PciDevicePool(kind, 1)]
+        if not constraints.spec(pools, request):
+            return _NOTHING
+        if all(constraint(pools, request) for constraint in _OF_KIND):
+            return _TAKEN
+        return _COUNTED if self._placed else _NOTHING

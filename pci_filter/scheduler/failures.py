@@ -1,0 +1,117 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What becomes of hosts whose pools could not be loaded or made."""
+
+from collections.abc import Sequence
+import re
+import typing
+
+from nova import context as context_module
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from pci_filter import objects
+from pci_filter.scheduler import changes
+
+LOG = logging.getLogger(__name__)
+
+#: What may be a password: all of a URL up to its last '@', and whatever stands
+#: before an '@' in a word. Too much rather than too little.
+_CREDENTIALS: typing.Final = re.compile(r'''//.*@|[^\s'"(]+@''')
+
+#: Attribute of a HostState without pools since they could not be loaded.
+UNREADABLE: typing.Final = 'pci_filter_unreadable'
+
+HostState = typing.Any
+
+
+class Failures:
+    """Does what ``[pci_filter]on_load_failure`` says, and logs it once.
+
+    :param options: the ``[pci_filter]`` section
+    """
+
+    def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
+        self._reject = options.on_load_failure == 'reject'
+        self._changes = changes.Changes()
+
+    def cell_failed(
+        self, cell_uuid: str, host_states: Sequence[HostState],
+        answer: typing.Any,
+    ) -> None:
+        """Degrade all hosts of a cell.
+
+        :param cell_uuid: the cell
+        :param host_states: its HostStates
+        :param answer: an exception, Nova's sentinel for a cell that did not
+            answer in time, or None if nobody knows the cell
+        """
+        for host_state in host_states:
+            self._degrade(host_state)
+        # Its type, since its text may differ from time to time.
+        if self._changes.changed(cell_uuid, type(answer).__name__):
+            LOG.warning(
+                'The PCI devices of cell %(cell)s could not be read: '
+                '%(failure)s. Until they can, %(consequence)s. Hosts of it '
+                'in this request: %(count)d.',
+                {'cell': cell_uuid, 'failure': _failure_text(answer),
+                 'consequence': self._consequence(),
+                 'count': len(host_states)})
+
+    def cell_answered(self, cell_uuid: str) -> None:
+        """Note that a cell is well, or well again."""
+        if self._changes.changed(cell_uuid, None):
+            LOG.info('The PCI devices of cell %s can be read again.',
+                     cell_uuid)
+
+    def host_failed(self, host_state: HostState, error: Exception) -> None:
+        """Degrade a host of which no pools could be made."""
+        self._degrade(host_state)
+        if self._changes.changed(
+                _subject(host_state), type(error).__name__):
+            LOG.warning(
+                'The PCI pools of host %(host)s in cell %(cell)s could not '
+                'be made: %(failure)s. Until they can, %(consequence)s.',
+                {'host': host_state.host, 'cell': host_state.cell_uuid,
+                 'failure': _failure_text(error),
+                 'consequence': self._consequence()})
+
+    def host_succeeded(self, host_state: HostState) -> None:
+        """Note that a host is well, or well again."""
+        if self._changes.changed(_subject(host_state), None):
+            LOG.info('The PCI pools of host %s can be made again.',
+                     host_state.host)
+
+    def _degrade(self, host_state: HostState) -> None:
+        if self._reject:
+            host_state.pci_stats = objects.PciDevicePoolList()
+            setattr(host_state, UNREADABLE, True)
+
+    def _consequence(self) -> str:
+        if self._reject:
+            return 'no PCI request is sent there'
+        return "Nova's summary (compute_nodes.pci_stats) decides there"
+
+
+def _subject(host_state: HostState) -> tuple[str, str, str]:
+    return host_state.cell_uuid, host_state.host, host_state.nodename
+
+
+def _failure_text(answer: typing.Any) -> str:
+    """Return one line that says what happened, without credentials."""
+    if answer is None:
+        return 'the scheduler does not know this cell'
+    if answer is context_module.did_not_respond_sentinel:
+        return 'it did not answer in time'
+    line = (str(answer).splitlines() or [''])[0]
+    return f'{type(answer).__name__}: {_CREDENTIALS.sub("***@", line)}'

@@ -1,0 +1,358 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""HostStates that read the summary late: nobody sees a difference."""
+
+import copy
+
+import fixtures
+from nova import exception as nova_exception
+from nova import objects as nova_objects
+from nova.objects import pci_device_pool
+from nova.pci import stats
+
+from pci_filter.cli.demo import scheduling
+from pci_filter import objects
+from pci_filter.scheduler import host_manager as hook
+from pci_filter.scheduler import host_states
+from pci_filter.tests.functional.nova import base
+
+NAME = 'pci_filter.scheduler.host_states'
+
+
+def _ordered(primitive):
+    """Return the primitive with its changes in order: Nova keeps sets."""
+    if isinstance(primitive, dict):
+        return {
+            key: sorted(value) if key == 'nova_object.changes'
+            else _ordered(value) for key, value in primitive.items()}
+    if isinstance(primitive, list):
+        return list(map(_ordered, primitive))
+    return primitive
+
+
+class HostStatesTestCase(base.NovaTestCase):
+
+    cells = 1
+
+    def setUp(self):
+        super().setUp()
+        hook.detach()
+        self.parsed = []
+        original = pci_device_pool.from_pci_stats
+
+        def from_pci_stats(pci_stats):
+            self.parsed.append(pci_stats)
+            return original(pci_stats)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.objects.pci_device_pool.from_pci_stats', from_pci_stats))
+        for name, functions in (('few', 2), ('many', 12), ('some', 6)):
+            self.add_host(name, functions=functions)
+        self.theirs = self.cloud.host_manager()
+        self.parsed.clear()
+
+    def states(self, manager, requests=()):
+        return scheduling.host_states(
+            manager, scheduling.request_spec(requests))
+
+    def pools_of_nova(self):
+        """Return the pools that Nova alone has, by host."""
+        hook.detach()
+        try:
+            return {state.host: state.pci_stats.pools
+                    for state in self.states(self.theirs)}
+        finally:
+            hook.attach()
+            self.parsed.clear()
+
+
+class TestUnread(HostStatesTestCase):
+
+    def test_request_for_devices(self):
+        manager = self.our_manager(['PciPassthroughFilter',
+                                    'NUMATopologyFilter'])
+        spec = scheduling.request_spec([base.vf_request(5)])
+        states = scheduling.host_states(manager, spec)
+        self.assertEqual({'many', 'some'}, scheduling.passing_hosts(
+            manager, states, spec))
+        manager.get_weighed_hosts(states, spec)
+        for state in states:
+            state.consume_from_request(spec)
+            self.assertIsInstance(state.pci_stats, objects.PciDevicePoolList)
+        self.assertEqual([], self.parsed)
+
+    def test_other_request(self):
+        manager = self.our_manager()
+        expected = self.pools_of_nova()
+        states = self.states(manager)
+        self.assertEqual([], self.parsed)
+        for number, state in enumerate(states):
+            self.assertIs(host_states.HostState, type(state))
+            found = state.pci_stats
+            self.assertIs(stats.PciDeviceStats, type(found))
+            self.assertEqual(expected[state.host], found.pools)
+            self.assertIs(found, state.pci_stats)
+            self.assertEqual(number + 1, len(self.parsed))
+        self.assertEqual([], self.log_lines(f'WARNING {NAME}'))
+
+    def test_nobody_asks(self):
+        manager = self.our_manager(['ComputeFilter', 'PciPassthroughFilter'])
+        spec = scheduling.request_spec([])
+        states = scheduling.host_states(manager, spec)
+        self.assertEqual({'few', 'many', 'some'}, scheduling.passing_hosts(
+            manager, states, spec))
+        for state in states:
+            repr(state)
+        self.assertEqual([], self.parsed)
+        # Nova looks at the host that it has chosen.
+        states[0].consume_from_request(spec)
+        self.assertEqual(1, len(self.parsed))
+
+    def test_weigher(self):
+        """It asks for all requests; without devices the summary is right."""
+        hosts = ['few', 'some', 'many']
+        for change, expected in (
+                (lambda count: count, hosts),
+                (lambda count: 40 - count, hosts[::-1])):
+            for name in hosts:
+                self.cloud.falsify_counts(self.cloud.hosts[name], change)
+            spec = scheduling.request_spec([])
+            orders = []
+            for manager in (self.our_manager(), self.theirs):
+                orders.append([
+                    weighed.obj.host for weighed in manager.get_weighed_hosts(
+                        scheduling.host_states(manager, spec), spec)])
+                self.assertEqual([], self.log_lines('WARNING pci_filter'))
+            self.assertEqual([expected] * 2, orders)
+
+    def test_numa_topology_is_handed_on(self):
+        self.add_host('numa', numa_topology=scheduling.host_numa_topology(
+            [0, 1]))
+        state = self.states(self.our_manager())[2]
+        self.assertEqual('numa', state.host)
+        self.assertIs(
+            state.numa_topology, state.pci_stats.numa_topology)
+
+    def test_no_summary(self):
+        for host in self.cloud.hosts.values():
+            self.cloud.store_summary(host, None)
+        for state in self.states(self.our_manager()):
+            self.assertIs(stats.PciDeviceStats, type(state.pci_stats))
+            self.assertEqual([], state.pci_stats.pools)
+        for state in self.states(self.our_manager(), [base.vf_request()]):
+            self.assertEqual([], state.pci_stats.pools)
+        self.assertEqual([], self.parsed)
+
+    def test_updated_once_more(self):
+        manager = self.our_manager()
+        for requests in ([], [base.vf_request()]):
+            state, *_ = self.states(manager, requests)
+            self.assertEqual('few', state.host)
+            self.assertEqual({1, 2}, {
+                pool['count'] for pool in state.pci_stats.pools})
+            host = self.cloud.hosts['few']
+            self.cloud.falsify_counts(host, lambda count: 77)
+            with self.cloud.target(host.cell) as context:
+                node = host.load_node(context)
+            node.updated_at = None
+            self.parsed.clear()
+            state.update(compute=node)
+            self.assertEqual([], self.parsed)
+            self.assertEqual({77}, {
+                pool['count'] for pool in state.pci_stats.pools})
+            self.assertEqual(1, len(self.parsed))
+            self.cloud.restart(host)
+
+    def test_outdated_update(self):
+        state, *_ = self.states(self.our_manager(), [base.vf_request()])
+        pools = state.pci_stats
+        host = self.cloud.hosts['few']
+        with self.cloud.target(host.cell) as context:
+            node = host.load_node(context)
+        node.updated_at = node.updated_at or node.created_at
+        node.updated_at = node.updated_at.replace(year=2001)
+        state.updated = node.updated_at.replace(year=2002)
+        summary = node.pci_device_pools
+        state.update(compute=node)
+        self.assertIs(pools, state.pci_stats)
+        self.assertIs(summary, node.pci_device_pools)
+
+    def test_compute_node_is_left_as_it_was(self):
+        manager = self.our_manager()
+        host = self.cloud.hosts['few']
+        with self.cloud.target(host.cell) as context:
+            node = host.load_node(context)
+            summary = node.pci_device_pools
+            state = manager.host_state_cls('few', 'few', host.cell.uuid)
+            state.update(compute=node)
+        self.assertIs(host_states.HostState, type(state))
+        self.assertIs(summary, node.pci_device_pools)
+        self.assertEqual([], self.parsed)
+
+    def test_manager_without_the_filter(self):
+        manager = self.our_manager()
+        expected = self.pools_of_nova()
+        for state in self.states(self.theirs):
+            self.assertIsNot(host_states.HostState, type(state))
+            self.assertEqual(expected[state.host], state.pci_stats.pools)
+        self.assertEqual([host_states.HostState] * 3, [
+            type(state) for state in self.states(manager)])
+
+
+class TestUnreadable(HostStatesTestCase):
+
+    BROKEN = ('5', '[1]', '{"nova_object.namespace": "nova"}')
+    EMPTY = ('', '{', 'nonsense', 'null')
+
+    def totals(self, manager, requests=()):
+        return {
+            state.host: sum(pool['count'] for pool in state.pci_stats.pools)
+            for state in self.states(manager, requests)}
+
+    def test_one_host(self):
+        """Its cell and the request go on, for whoever asks what."""
+        manager = self.our_manager(['ComputeFilter', 'PciPassthroughFilter'])
+        for text in (*self.BROKEN, *self.EMPTY):
+            self.cloud.store_summary(self.cloud.hosts['few'], text)
+            for requests in ([], [base.vf_request()]):
+                self.assertEqual(
+                    {'few': 0, 'many': 13, 'some': 7},
+                    self.totals(manager, requests), text)
+            spec = scheduling.request_spec([])
+            states = scheduling.host_states(manager, spec)
+            self.assertEqual(
+                {'few', 'many', 'some'},
+                scheduling.passing_hosts(manager, states, spec))
+            self.assertEqual(3, len(manager.get_weighed_hosts(states, spec)))
+
+    def test_rows_with_tags_of_device_spec(self):
+        manager = self.our_manager(device_spec=['{"vendor_id": "8086"}'])
+        for text in self.BROKEN:
+            self.cloud.store_summary(self.cloud.hosts['few'], text)
+            self.assertEqual(
+                {'few': 3, 'many': 13, 'some': 7},
+                self.totals(manager, [base.vf_request()]))
+        self.assertEqual([], self.log_lines('WARNING pci_filter'))
+
+    def test_is_told_once(self):
+        manager = self.our_manager()
+        host = self.cloud.hosts['few']
+        told = []
+        for text in ('5', '5', '[]', '5', '{'):
+            self.cloud.store_summary(host, text)
+            self.totals(manager)
+            told.append(len(self.log_lines(f'WARNING {NAME}')))
+        self.assertEqual([1, 1, 1, 2, 2], told)
+        line = self.log_lines(f'WARNING {NAME}')[0]
+        self.assertIn('of host few, node few in cell '
+                      f'{host.cell.uuid} cannot be parsed: TypeError', line)
+
+
+class TestUnreadSummary(HostStatesTestCase):
+    """To all others it is what Nova makes of the summary."""
+
+    def setUp(self):
+        super().setUp()
+        host = self.cloud.hosts['few']
+        with self.cloud.target(host.cell) as context:
+            self.original = host.load_node(context)
+            hook.attach()
+            self.node = host.load_node(context)
+        self.assertIsInstance(
+            self.node.pci_device_pools, host_states.UnreadSummary)
+        self.assertNotIsInstance(
+            self.original.pci_device_pools, host_states.UnreadSummary)
+        self.parsed.clear()
+
+    def dicts(self, pools):
+        return [pool.to_dict() for pool in pools]
+
+    def test_is_a_list_of_pools(self):
+        expected = self.original.pci_device_pools
+        found = self.node.pci_device_pools
+        self.assertIsInstance(found, pci_device_pool.PciDevicePoolList)
+        self.assertEqual([], self.parsed)
+        self.assertEqual(self.dicts(expected), self.dicts(found))
+        self.assertEqual(len(expected), len(found))
+        self.assertTrue(found)
+        self.assertEqual(expected[0].to_dict(), found[0].to_dict())
+        self.assertEqual(expected.obj_name(), found.obj_name())
+        self.assertEqual(expected.VERSION, found.VERSION)
+        self.assertEqual(
+            expected.obj_what_changed(), found.obj_what_changed())
+        self.assertEqual(1, len(self.parsed))
+
+    def test_clones(self):
+        expected = self.dicts(self.original.pci_device_pools)
+        for clone in (
+                copy.deepcopy(self.node.pci_device_pools),
+                copy.deepcopy(self.node).pci_device_pools,
+                self.node.obj_clone().pci_device_pools,
+                self.node.pci_device_pools.obj_clone()):
+            self.assertIsInstance(clone, pci_device_pool.PciDevicePoolList)
+            self.assertEqual(expected, self.dicts(clone))
+            clone[0].count = 99
+            self.assertEqual(
+                expected, self.dicts(self.node.pci_device_pools))
+
+    def test_primitives(self):
+        expected = self.original.obj_to_primitive()
+        found = self.node.obj_to_primitive()
+        self.assertEqual(_ordered(expected), _ordered(found))
+        node = nova_objects.ComputeNode.obj_from_primitive(found)
+        self.assertIs(pci_device_pool.PciDevicePoolList,
+                      type(node.pci_device_pools))
+        self.assertEqual(
+            self.dicts(self.original.pci_device_pools),
+            self.dicts(node.pci_device_pools))
+
+    def test_primitive_of_the_list(self):
+        self.assertEqual(
+            _ordered(self.original.pci_device_pools.obj_to_primitive()),
+            _ordered(self.node.pci_device_pools.obj_to_primitive()))
+
+    def test_changes_to_save(self):
+        """Nova takes what it has parsed for changed."""
+        self.assertEqual(self.original.obj_what_changed(),
+                         self.node.obj_what_changed())
+
+    def test_can_be_saved(self):
+        host = self.cloud.hosts['few']
+        with self.cloud.target(host.cell) as context:
+            node = host.load_node(context)
+            node.running_vms = 3
+            node.save()
+            again = host.load_node(context)
+        self.assertEqual(3, again.running_vms)
+        self.assertEqual(
+            self.dicts(self.original.pci_device_pools),
+            self.dicts(again.pci_device_pools))
+
+    def test_what_cannot_be_parsed(self):
+        def fail(text):
+            raise nova_exception.ComputeHostNotFound(host=text)
+
+        summary = host_states.UnreadSummary(fail, 'x')
+        self.assertEqual([], list(summary))
+        self.assertEqual(0, len(summary))
+        self.assertIsInstance(
+            summary.failure, nova_exception.ComputeHostNotFound)
+        self.assertEqual([], list(copy.deepcopy(summary)))
+
+    def test_refreshed_node(self):
+        """What is not text is parsed at once, as before."""
+        pools = pci_device_pool.from_pci_stats(
+            [{'vendor_id': 'a', 'product_id': 'b', 'count': 1}])
+        self.assertIs(pci_device_pool.PciDevicePoolList, type(pools))
+        self.assertEqual(1, len(pools))
+        self.assertEqual([], list(pci_device_pool.from_pci_stats(None)))
