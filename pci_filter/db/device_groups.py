@@ -40,6 +40,9 @@ IN_USE: typing.Final = ('claimed', 'allocated')
 _IFNAME_LENGTH: typing.Final = 16
 _UUID_LENGTH: typing.Final = 36
 
+#: Between the parts of a kind; no identifier or address contains it.
+_SEPARATOR: typing.Final = '/'
+
 _NONE: typing.Final[frozenset[str]] = frozenset()
 
 #: The groups of a compute node by their kind.
@@ -51,33 +54,42 @@ def _devices(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
 
     .. code-block:: sql
 
-        SELECT n.id, n.uuid, d.vendor_id, d.product_id, d.numa_node,
-               d.dev_type,
-               COALESCE(NULLIF(d.parent_addr, ''), d.address) AS family,
-               <parent_ifname>, <has card serial> or NULL, <rp_uuid> or NULL,
-               CASE d.status WHEN 'available' THEN d.address END AS free
+        SELECT n.id, n.uuid,
+               CASE d.status WHEN 'available' THEN d.address END AS free,
+               d.vendor_id || '/' || d.product_id || '/' ||
+               COALESCE(d.numa_node, '') || '/' || d.dev_type || '/' ||
+               COALESCE(NULLIF(d.parent_addr, ''), d.address) || '/' ||
+               [free || '/' || <has card serial> || '/' ||]
+               <parent_ifname> AS kind
+               [, <rp_uuid>]
         FROM pci_devices d JOIN compute_nodes n ON n.id = d.compute_node_id
         WHERE n.uuid IN (...) AND n.deleted = 0 AND d.deleted = 0
               AND d.status IN ('available', 'claimed', 'allocated')
+
+    The kind is one text because a driver written in Python takes as long for
+    each column of each row as for its contents.
     """
     devices = tables.pci_devices.c
     nodes = tables.compute_nodes.c
-    columns: list[sa.ColumnElement[typing.Any]] = [
-        nodes.id, nodes.uuid, devices.vendor_id, devices.product_id,
-        devices.numa_node, devices.dev_type,
+    free = sa.case((devices.status == AVAILABLE, devices.address))
+    kind = [
+        devices.vendor_id, devices.product_id,
+        sa.func.coalesce(sa.cast(devices.numa_node, sa.String), ''),
+        devices.dev_type,
         sa.func.coalesce(
-            sa.func.nullif(devices.parent_addr, ''), devices.address,
-        ).label('family'),
-        extra_info.extra_info_text(
-            devices.extra_info, 'parent_ifname', _IFNAME_LENGTH,
-        ).label('parent_ifname'),
-        sa.case(
-            (devices.status == AVAILABLE, devices.address)).label('free'),
-    ]
+            sa.func.nullif(devices.parent_addr, ''), devices.address)]
     if by_device:
-        columns.append(sa.case(
-            (extra_info.has_card_serial(devices.extra_info), 1), else_=0,
-        ).label('has_card_serial'))
+        kind += [
+            sa.func.coalesce(free, ''),
+            sa.case((extra_info.has_card_serial(devices.extra_info), '1'),
+                    else_='')]
+    # Last, since it may contain anything.
+    kind.append(sa.func.coalesce(extra_info.extra_info_text(
+        devices.extra_info, 'parent_ifname', _IFNAME_LENGTH), ''))
+    columns = [
+        nodes.id, nodes.uuid, free.label('free'),
+        functools.reduce(
+            lambda text, part: text + _SEPARATOR + part, kind).label('kind')]
     if providers:
         columns.append(extra_info.extra_info_text(
             devices.extra_info, 'rp_uuid', _UUID_LENGTH).label('rp_uuid'))
@@ -98,11 +110,9 @@ def _statement(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
 
     .. code-block:: sql
 
-        SELECT MIN(uuid), COUNT(free), MIN(free), COUNT(*),
-               <rp_uuid or NULL>, vendor_id, product_id, numa_node, dev_type,
-               family, parent_ifname [, free, has_card_serial]
+        SELECT MIN(uuid), COUNT(free), MIN(free), COUNT(*), kind [, rp_uuid]
         FROM (<devices>) AS device
-        GROUP BY id, <all of the above but the aggregates>
+        GROUP BY id, kind [, rp_uuid]
 
     Devices in use are read too, though never counted as available: they keep
     their relatives from being claimed. The expressions are in a subquery
@@ -110,20 +120,13 @@ def _statement(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
     SELECT.
     """
     device = _devices(by_device, providers).subquery('device').c
-    kind: list[sa.ColumnElement[typing.Any]] = [
-        device.vendor_id, device.product_id, device.numa_node,
-        device.dev_type, device.family, device.parent_ifname]
-    if by_device:
-        kind += [device.free, device.has_card_serial]
-    provider: list[sa.ColumnElement[typing.Any]] = (
-        [device.rp_uuid] if providers else [])
+    key = [device.kind, *([device.rp_uuid] if providers else ())]
     return sa.select(
         # Sorting by a number is quicker than by a UUID.
         sa.func.min(device.uuid),
         sa.func.count(device.free), sa.func.min(device.free),
-        sa.func.count(),
-        device.rp_uuid if providers else sa.null(), *kind,
-    ).group_by(device.id, *kind, *provider)
+        sa.func.count(), *key,
+    ).group_by(device.id, *key)
 
 
 def load(
@@ -148,15 +151,15 @@ def load(
         the database cannot answer
     """
     statement = _statement(by_device, providers)
-    kinds = _Kinds()
+    kinds = _Kinds(by_device)
     loaded: dict[str, Groups] = {}
     for uuids in _chunks(node_uuids):
         for row in connection.execute(statement, {'node_uuids': uuids}):
-            uuid, available, first_address, total, rp_uuid = row[:5]
-            kind = kinds[row[5:]]  # type: ignore[index]  # it is a tuple
+            uuid, available, first_address, total, text, *provider = row
+            kind = kinds[text]
             group = model.DeviceGroup(
                 kind, available, first_address, total - available,
-                _providers(rp_uuid) if rp_uuid else _NONE)
+                _providers(*provider) if provider else _NONE)
             groups = loaded.get(uuid)
             if groups is None:
                 loaded[uuid] = {kind: group}
@@ -179,30 +182,36 @@ def _chunks(node_uuids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield node_uuids[first::number]
 
 
-_Key = tuple[typing.Any, ...]
+class _Kinds(dict['str | bytes', model.DeviceKind]):
+    """The kinds by the text that a row has; made when first asked for.
 
+    Texts can differ in what follows the name of the network device, and still
+    tell of one kind.
 
-class _Kinds(dict[_Key, model.DeviceKind]):
-    """The kinds by what a row says of them; made when first asked for.
-
-    Rows can differ in what follows the name of the network device in the
-    text that was read, and still tell of one kind.
+    :param by_device: whether the text tells of one device
     """
 
-    def __init__(self) -> None:
-        self._exact: dict[_Key, model.DeviceKind] = {}
+    def __init__(self, by_device: bool) -> None:
+        self._by_device = by_device
+        self._exact: dict[tuple[object, ...], model.DeviceKind] = {}
 
-    def __missing__(self, key: _Key) -> model.DeviceKind:
-        *properties, ifname, device_address, card_serial = (
-            *key, None, None)[:8]
-        exact = (*properties, extra_info.cut(ifname), device_address,
-                 None if card_serial is None else bool(card_serial))
-        kind = self[key] = self._exact.setdefault(
+    def __missing__(self, text: str | bytes) -> model.DeviceKind:
+        # MariaDB gives bytes.
+        plain = text if isinstance(text, str) else text.decode(
+            'utf-8', 'replace')
+        vendor_id, product_id, node, dev_type, address, *device, ifname = (
+            plain.split(_SEPARATOR, 7 if self._by_device else 5))
+        free, card_serial = device if device else (None, None)
+        exact = (
+            vendor_id, product_id, int(node) if node.isdigit() else None,
+            dev_type, address, extra_info.cut(ifname), free or None,
+            None if card_serial is None else card_serial == '1')
+        kind = self[text] = self._exact.setdefault(
             exact, model.DeviceKind(*exact))
         return kind
 
 
-def _providers(text: str | bytes) -> frozenset[str]:
+def _providers(text: str | bytes | None) -> frozenset[str]:
     rp_uuid = extra_info.cut(text)
     return frozenset((rp_uuid,)) if rp_uuid else _NONE
 

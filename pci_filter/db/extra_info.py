@@ -41,8 +41,8 @@ class extra_info_text(_StringFunction):
 
     :param column: the JSON text
     :param key: a literal key, letters and underscores only
-    :param length: how many bytes, at least those of the longest value and
-        its closing quote
+    :param length: how many bytes, those of the longest value, and of its
+        closing quote where there are shorter ones
     """
 
     name = 'extra_info_text'

@@ -29,7 +29,7 @@ VDPA: typing.Final = 'vdpa'
 FUNCTION_TYPES: typing.Final = frozenset((VF, VDPA))
 
 _FIELDS: typing.Final = (
-    'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address', 'count')
+    'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address')
 
 #: Keys of tags and specs that only placement matches: they neither tell pools
 #: apart nor are compared.
@@ -60,6 +60,7 @@ class PoolKind:
     :param tags: the operator's tags, ``parent_ifname`` and ``remote_managed``
         among them
     :ivar unknown_tags: those in which the devices differ, nobody knows how
+    :ivar properties: all of it as Nova's own pool dicts have it
     """
 
     vendor_id: str
@@ -69,11 +70,14 @@ class PoolKind:
     address: str
     tags: model.Tags = dataclasses.field(default_factory=dict)
     unknown_tags: frozenset[str] = dataclasses.field(init=False)
+    properties: Mapping[str, object] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'unknown_tags', frozenset(
             key for key, value in self.tags.items()
             if value is model.UNKNOWN))
+        object.__setattr__(self, 'properties', {
+            **self.tags, **{key: getattr(self, key) for key in _FIELDS}})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -102,20 +106,17 @@ class PciDevicePool(Mapping[str, object]):
     blocked: bool = False
 
     def __getitem__(self, key: str) -> object:
-        if key in _FIELDS:
-            return self.count if key == 'count' else getattr(self.kind, key)
+        if key == 'count':
+            return self.count
         if key == 'rp_uuid' and self.rp_uuid is not None:
             return self.rp_uuid
-        return self.kind.tags[key]
+        return self.kind.properties[key]
 
     def __iter__(self) -> Iterator[str]:
-        yield from _FIELDS
-        yield from self.kind.tags
-        if self.rp_uuid is not None:
-            yield 'rp_uuid'
+        return iter(self.to_dict())
 
     def __len__(self) -> int:
-        return len(_FIELDS) + len(self.kind.tags) + (self.rp_uuid is not None)
+        return len(self.to_dict())
 
     vendor_id = property(operator.attrgetter('kind.vendor_id'))
     product_id = property(operator.attrgetter('kind.product_id'))
@@ -124,6 +125,16 @@ class PciDevicePool(Mapping[str, object]):
     address = property(operator.attrgetter('kind.address'))
     tags = property(operator.attrgetter('kind.tags'))
     unknown_tags = property(operator.attrgetter('kind.unknown_tags'))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the dict that in-tree code reads.
+
+        The PCI weigher asks for those of every host that passed.
+        """
+        pool = {**self.kind.properties, 'count': self.count}
+        if self.rp_uuid is not None:
+            pool['rp_uuid'] = self.rp_uuid
+        return pool
 
     def with_count(self, count: int) -> 'PciDevicePool':
         """Return the same pool with another number of devices."""

@@ -153,7 +153,8 @@ class Question:
     def _shape(self, pools: constraints.Pools) -> _Shape:
         """Return what matters of the pools, in the order of a claim.
 
-        Pools that follow each other in the same role are as good as one.
+        Pools that follow each other in the same role are as good as one. It
+        starts with a role that is none, as no shape of an allocation does.
         """
         roles = self._roles
         shape: list[object] = []

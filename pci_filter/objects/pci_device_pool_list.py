@@ -109,7 +109,7 @@ class PciDevicePoolList:
         demands = device_requests.Demands()
         lists = {}
         for node in nodes:
-            pools, unknown = maker.make(node, groups.get(node.uuid, {}))
+            pools, unknown = maker.make(node, groups.pop(node.uuid, {}))
             lists[node.uuid] = cls(pools, unknown=unknown, demands=demands)
         return lists
 
@@ -141,7 +141,7 @@ class PciDevicePoolList:
     def pools(self) -> list[dict[str, object]]:
         """The pools as the dicts that in-tree code reads."""
         if self._dicts is None:
-            self._dicts = [dict(pool) for pool in self._pools]
+            self._dicts = [pool.to_dict() for pool in self._pools]
         return self._dicts
 
     def supports_requests(

@@ -16,6 +16,7 @@ Nova takes some 2 ms of Python for each host of a request; in that time the
 databases can count the devices.
 """
 
+import collections
 from collections.abc import Callable
 from collections.abc import Iterable
 import threading
@@ -27,6 +28,13 @@ from nova import context as nova_context
 #: What a cell answered, or why it did not: an exception or Nova's sentinel.
 Answers = dict[str, typing.Any]
 
+#: Connections to a cell that are used at a time. A cell that hangs must leave
+#: enough of them to Nova, which has 55 by default.
+_AT_ONCE: typing.Final = 16
+
+_turns: dict[str, threading.Semaphore] = collections.defaultdict(
+    lambda: threading.Semaphore(_AT_ONCE))
+
 
 class CellReader:
     """Runs a function in many cells at once, in the background.
@@ -37,41 +45,67 @@ class CellReader:
     :param context: the request context
     :param cells: CellMappings to ask
     :param read: called with a context of each cell; returns its answer
+    :param wait_for_turn: whether a cell that is asked by many already is
+        asked later; otherwise it is not asked
     """
 
     def __init__(
         self, context: typing.Any, cells: Iterable[typing.Any],
-        read: Callable[[typing.Any], typing.Any],
+        read: Callable[[typing.Any], typing.Any], wait_for_turn: bool = True,
     ) -> None:
         self._read = read
         self._answers: Answers = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._deadline = time.monotonic() + nova_context.CELL_TIMEOUT
         for cell in cells:
+            turn = _turns[cell.uuid]
+            if wait_for_turn or turn.acquire(blocking=False):
+                self._start(context, cell, turn, has_turn=not wait_for_turn)
+
+    def _start(
+        self, context: typing.Any, cell: typing.Any,
+        turn: threading.Semaphore, has_turn: bool,
+    ) -> None:
+        try:
             with nova_context.target_cell(context, cell) as cell_context:
                 # A green thread where Nova runs on those.
-                self._threads[cell.uuid] = threading.Thread(
-                    target=self._ask, args=(cell.uuid, cell_context),
+                thread = threading.Thread(
+                    target=self._ask,
+                    args=(cell.uuid, cell_context, turn, has_turn),
                     name=f'pci_filter cell {cell.uuid}', daemon=True)
-        for thread in self._threads.values():
-            thread.start()
+                thread.start()
+        except BaseException:
+            if has_turn:
+                turn.release()
+            raise
+        self._threads[cell.uuid] = thread
 
-    def _ask(self, cell_uuid: str, cell_context: typing.Any) -> None:
+    def _ask(
+        self, cell_uuid: str, cell_context: typing.Any,
+        turn: threading.Semaphore, has_turn: bool,
+    ) -> None:
+        if not has_turn and not turn.acquire(timeout=max(
+                0.0, self._deadline - time.monotonic())):
+            return
         try:
+            # So that what is logged here names the request.
+            cell_context.update_store()
             self._answers[cell_uuid] = self._read(cell_context)
         except Exception as error:
             self._answers[cell_uuid] = error
+        finally:
+            turn.release()
 
     def answers(self, cell_uuids: Iterable[str]) -> Answers:
-        """Wait for some cells, for CELL_TIMEOUT at most.
+        """Wait for some cells, until CELL_TIMEOUT after they were asked.
 
         :param cell_uuids: the cells; those that were not asked are left out
         :returns: what was read, or what failed, by the cell's UUID
         """
         asked = [uuid for uuid in cell_uuids if uuid in self._threads]
-        deadline = time.monotonic() + nova_context.CELL_TIMEOUT
         for cell_uuid in asked:
             self._threads[cell_uuid].join(
-                max(0.0, deadline - time.monotonic()))
+                max(0.0, self._deadline - time.monotonic()))
         return {
             cell_uuid: self._answers.get(
                 cell_uuid, nova_context.did_not_respond_sentinel)

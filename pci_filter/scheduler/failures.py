@@ -92,6 +92,24 @@ class Failures:
             LOG.info('The PCI pools of host %s can be made again.',
                      host_state.host)
 
+    def all_failed(
+        self, host_states: Sequence[HostState], error: Exception,
+    ) -> None:
+        """Degrade all hosts of a request that we failed to serve."""
+        for host_state in host_states:
+            self._degrade(host_state)
+        if self._changes.changed('all', type(error).__name__):
+            LOG.exception(
+                'The PCI pools of a request could not be made: %(failure)s. '
+                'Until they can, %(consequence)s. Please report this.',
+                {'failure': _failure_text(error),
+                 'consequence': self._consequence()})
+
+    def all_succeeded(self) -> None:
+        """Note that requests are served, or served again."""
+        if self._changes.changed('all', None):
+            LOG.info('The PCI pools of requests can be made again.')
+
     def _degrade(self, host_state: HostState) -> None:
         if self._reject:
             host_state.pci_stats = objects.PciDevicePoolList()

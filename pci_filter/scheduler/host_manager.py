@@ -13,6 +13,7 @@
 """The hook that puts pools on HostStates as Nova makes them."""
 
 from collections.abc import Sequence
+import contextvars
 import functools
 import inspect
 import threading
@@ -37,6 +38,7 @@ _REPLACED: typing.Final = (
 )
 
 _attach_lock = threading.Lock()
+_at_it = contextvars.ContextVar('pci_filter_at_it', default=False)
 
 
 def attach() -> None:
@@ -74,7 +76,7 @@ def _find(
     owner: typing.Any, name: str, known: Sequence[str],
 ) -> typing.Any:
     found = getattr(owner, name, None)
-    place = f'{owner.__name__.rpartition(".")[2]}'
+    place = owner.__name__.rpartition('.')[2]
     if found is None:
         raise exception.UnsupportedNova(
             f'its {place} has no {name}()', SUPPORTED)
@@ -110,20 +112,28 @@ def _get_host_states_by_uuids(
     compute_uuids: typing.Any, spec_obj: typing.Any,
 ) -> typing.Any:
     mapper = _mapper(manager)
-    if mapper is None or not mapper.is_needed(spec_obj):
+    # If somebody wrapped our wrapper, and that was wrapped by us again, the
+    # outer one is at it already.
+    if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return original(manager, context, compute_uuids, spec_obj)
     reader = mapper.start_reading(context, manager, compute_uuids, spec_obj)
-    host_states = original(manager, context, compute_uuids, spec_obj)
-    return mapper.map_pools(context, manager, host_states, spec_obj, reader)
+    token = _at_it.set(True)
+    try:
+        found = original(manager, context, compute_uuids, spec_obj)
+    finally:
+        _at_it.reset(token)
+    return mapper.map_pools(context, manager, found, spec_obj, reader)
 
 
 def _host_state_cls(
     original: typing.Any, manager: typing.Any, host: str, node: str,
     cell: str, **kwargs: typing.Any,
 ) -> typing.Any:
-    if _mapper(manager) is None:
-        return original(manager, host, node, cell, **kwargs)
-    return host_states.HostState(host, node, cell)
+    host_state = original(manager, host, node, cell, **kwargs)
+    # Another package may have a class of its own there.
+    if type(host_state) is host_manager.HostState and _mapper(manager):
+        return host_states.HostState(host, node, cell)
+    return host_state
 
 
 def _from_pci_stats(original: typing.Any, pci_stats: typing.Any) -> typing.Any:

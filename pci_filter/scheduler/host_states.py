@@ -125,6 +125,9 @@ class HostState(host_manager.HostState):
                  'cell': self.cell_uuid, 'failure': type(failure).__name__})
 
     def _update_from_compute_node(self, compute: typing.Any) -> None:
+        if 'pci_device_pools' not in compute:
+            super()._update_from_compute_node(compute)
+            return
         before = self._pci_stats
         summary = compute.pci_device_pools
         compute.pci_device_pools = None

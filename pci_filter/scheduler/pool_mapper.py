@@ -97,9 +97,10 @@ class PoolMapper:
             if len(cells) * device_groups.statements(
                     len(compute_uuids)) > _STATEMENTS_AHEAD:
                 return None
+            uuids = list(compute_uuids)
             return self._reader(
-                context, {cell.uuid: (cell, compute_uuids) for cell in cells},
-                spec_obj)
+                context, {cell.uuid: (cell, uuids) for cell in cells},
+                spec_obj, wait_for_turn=False)
         except Exception:
             # It is going to be tried again, and reported then.
             return None
@@ -121,12 +122,27 @@ class PoolMapper:
         :param reader: what :meth:`start_reading` gave
         """
         host_states = list(host_states)
-        if all(hasattr(state, MAPPED) for state in host_states):
-            # Somebody else's wrapper came between two of ours.
-            return iter(host_states)
         by_cell: dict[str, _HostStates] = collections.defaultdict(list)
         for host_state in host_states:
             by_cell[host_state.cell_uuid].append(host_state)
+        try:
+            self._map(context, manager, by_cell, spec_obj, reader)
+        except Exception as error:
+            self._failures.all_failed(host_states, error)
+        else:
+            self._failures.all_succeeded()
+        for host_state in host_states:
+            setattr(host_state, MAPPED, True)
+        return iter(host_states)
+
+    def _map(
+        self,
+        context: typing.Any,
+        manager: typing.Any,
+        by_cell: Mapping[str, _HostStates],
+        spec_obj: typing.Any,
+        reader: cell_reader.CellReader | None,
+    ) -> None:
         answers = reader.answers(by_cell) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:
@@ -136,9 +152,6 @@ class PoolMapper:
         make = self._maker(spec_obj)
         for cell_uuid, of_cell in by_cell.items():
             self._map_cell(cell_uuid, of_cell, answers.get(cell_uuid), make)
-        for host_state in host_states:
-            setattr(host_state, MAPPED, True)
-        return iter(host_states)
 
     def _maker(self, spec_obj: typing.Any) -> _Make:
         """Return what makes the pools of each host of a request.
@@ -187,6 +200,7 @@ class PoolMapper:
         context: typing.Any,
         wanted: Mapping[str, tuple[typing.Any, Sequence[str]]],
         spec_obj: typing.Any,
+        wait_for_turn: bool = True,
     ) -> cell_reader.CellReader:
         """Ask each cell, given by UUID with the compute nodes to ask for."""
         by_device = any(source.by_device for source in self._tag_sources)
@@ -200,7 +214,8 @@ class PoolMapper:
                     by_device, providers)
 
         return cell_reader.CellReader(
-            context, [cell for cell, _ in wanted.values()], read)
+            context, [cell for cell, _ in wanted.values()], read,
+            wait_for_turn)
 
     def _map_cell(
         self, cell_uuid: str, host_states: _HostStates, answer: typing.Any,
@@ -214,7 +229,7 @@ class PoolMapper:
         for host_state in host_states:
             try:
                 host_state.pci_stats = make(
-                    host_state, answer.get(host_state.uuid, {}))
+                    host_state, answer.pop(host_state.uuid, {}))
             except Exception as error:
                 self._failures.host_failed(host_state, error)
             else:

@@ -32,8 +32,8 @@ _ADVICE: typing.Final = 'Give their tags in [pci_filter]device_spec.'
 class Reporter:
     """Logs what is not known, once until it changes.
 
-    What is unknown to one request only is passed over: between Nova's reading
-    of the summary and ours of the rows a device may have been freed.
+    What is unknown to one request only is passed over: Nova may have read the
+    summary before a device was freed, and we the rows afterwards.
     """
 
     def __init__(self) -> None:

@@ -29,12 +29,13 @@ _NO_TAGS = frozenset((
     'devices', 'parent_ifname', 'rp_uuid'))
 
 #: What summaries of like hosts differ in, and something equal for it. Neither
-#: key is a tag; within a string the quotes would be escaped.
+#: key is a tag, and where nothing is escaped neither is in a string.
 _DIFFERENCE: typing.Final = re.compile(
-    r'"count": -?[0-9]+|"rp_uuid": "[^"\\]*"')
+    r'"count": -?[0-9]+|"rp_uuid": "[^"]*"')
 _NO_DIFFERENCE: typing.Final = '"count": 0'
 
-#: Distinct summaries that are kept, some 10 KB each.
+#: Distinct summaries that are kept, some 10 KB each. Of more, each is parsed
+#: for each request.
 _KEPT: typing.Final = 1024
 
 _Key = tuple[object, ...]
@@ -46,16 +47,18 @@ class PciStatsTags(base.TagSource):
 
     nova-compute keeps pools in it after their last device is gone, until it is
     restarted, and stores it before it stores the rows. What the rows offer is
-    in there, then, but for the moment between Nova's reading of the summary
-    and ours of the rows.
+    in there, then, unless Nova read the summary before and we the rows after
+    they were stored.
     """
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:
         """Return a look-up in the node's summary; see the base class."""
-        if isinstance(node.summary, str):
-            return _lookup_in_text(
-                _DIFFERENCE.sub(_NO_DIFFERENCE, node.summary))
-        return _lookup(node.summary or ())
+        text = node.summary
+        if not isinstance(text, str):
+            return _lookup(text or ())
+        if '\\' not in text:
+            text = _DIFFERENCE.sub(_NO_DIFFERENCE, text)
+        return _lookup_in_text(text)
 
     def rp_uuid(
         self, node: model.ComputeNode, kind: model.DeviceKind,

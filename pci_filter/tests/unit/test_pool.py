@@ -41,6 +41,7 @@ class TestPciDevicePool(base.UnitTestCase):
         stored = builders.vf(3, numa=None, rp=builders.RP1, tier='gold')
         pool = _pool(stored)
         self.assertEqual(stored, dict(pool))
+        self.assertEqual(stored, pool.to_dict())
         self.assertEqual(len(stored), len(pool))
         self.assertEqual(set(stored), set(pool))
 
@@ -55,8 +56,10 @@ class TestPciDevicePool(base.UnitTestCase):
         self.assertIsNone(_pool(builders.vf()).get('physical_network'))
 
     def test_own_property_comes_before_a_tag(self):
-        pool = _tagged(builders.vf(), vendor_id='ffff')
+        pool = _tagged(builders.vf(), vendor_id='ffff', count=7)
         self.assertEqual('8086', pool['vendor_id'])
+        self.assertEqual(4, pool['count'])
+        self.assertEqual(4, dict(pool)['count'])
         self.assertEqual('8086', dict(pool)['vendor_id'])
 
     def test_with_count_is_another_pool(self):

@@ -195,6 +195,12 @@ class TestSharedLookups(base.UnitTestCase):
                 values, [one(VF)['tier'] for one in lookups])
             self.assertEqual(4, len(set(map(id, lookups))))
 
+    def test_key_with_a_quote(self):
+        lookups = [self.lookup(builders.vf(**{'my"rp_uuid': value}))
+                   for value in 'ab']
+        self.assertEqual(
+            ['a', 'b'], [one(VF)['my"rp_uuid'] for one in lookups])
+
     def test_keys_that_end_alike(self):
         for key in ('discount', 'recount', 'my_rp_uuid', 'count_'):
             values = [5, 6, 'a', 'b']

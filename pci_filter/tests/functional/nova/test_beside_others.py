@@ -67,7 +67,8 @@ class TestBesideOthers(base.NovaTestCase):
     def check_loads(self, manager, expected=2):
         """See how many statements one request costs, and that it works."""
         with base.Statements('pci_devices') as statements:
-            states = scheduling.host_states(manager, self.spec)
+            states = scheduling.host_states(manager, self.spec, [
+                host.node_uuid for host in self.cloud.hosts.values()])
         self.assertEqual(expected, len(statements.texts), statements.texts)
         self.assertEqual([objects.PciDevicePoolList] * 4,
                          [type(state.pci_stats) for state in states])
@@ -144,6 +145,33 @@ class TestBesideOthers(base.NovaTestCase):
         self.assertIs(foreign, method())
         self.check_loads(manager)
         self.check_loads(second)
+
+    def test_host_states_of_another_package(self):
+        class Theirs(nova_host_manager.HostState):
+            pass
+
+        hook.detach()
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.scheduler.host_manager.HostManager.host_state_cls',
+            lambda self, host, node, cell, **kwargs: Theirs(
+                host, node, cell)))
+        manager = self.our_manager()
+        self.check_loads(manager)
+        self.assertEqual({Theirs}, set(map(
+            type, scheduling.host_states(manager, self.spec))))
+        hook.detach()
+
+    def test_anything_goes_wrong(self):
+        self.useFixture(fixtures.MockPatch(
+            'pci_filter.scheduler.unknown_tags.Reporter.report',
+            side_effect=AttributeError('bug')))
+        manager = self.our_manager()
+        for _ in range(2):
+            states = scheduling.host_states(manager, self.spec)
+            self.assertEqual(4, len(scheduling.passing_hosts(
+                manager, states, self.spec)))
+        errors = self.log_lines('could not be made: AttributeError: bug')
+        self.assertEqual(1, len(errors), errors)
 
     def check_detach(self, make):
         """See that a wrapper of ours is not taken away; ours alone is."""

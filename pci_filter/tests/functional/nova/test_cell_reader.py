@@ -29,9 +29,10 @@ class TestCellReader(base.NovaTestCase):
         self.uuids = [cell.uuid for cell in self.cloud.cells]
         self.context = nova_context.get_admin_context()
 
-    def reader(self, read, cells=None):
+    def reader(self, read, cells=None, **more):
         return cell_reader.CellReader(
-            self.context, self.cloud.cells if cells is None else cells, read)
+            self.context, self.cloud.cells if cells is None else cells, read,
+            **more)
 
     def limit(self, seconds):
         self.useFixture(fixtures.MonkeyPatch(
@@ -108,8 +109,9 @@ class TestCellReader(base.NovaTestCase):
              self.uuids[1]: 'late'}, reader.answers(self.uuids))
         self.assertLess(time.monotonic() - before, 10)
         go.set()
-        self.limit(20)
-        self.assertEqual('late', reader.answers(self.uuids)[self.uuids[0]])
+        while reader.answers(self.uuids)[self.uuids[0]] != 'late':
+            # As long as a test may take.
+            time.sleep(0.01)
 
     def test_timeout_is_for_all_cells_together(self):
         go = threading.Event()
@@ -121,6 +123,56 @@ class TestCellReader(base.NovaTestCase):
             dict.fromkeys(self.uuids, nova_context.did_not_respond_sentinel),
             reader.answers(self.uuids))
         self.assertLess(time.monotonic() - before, 0.95)
+
+    def test_asked_by_many(self):
+        """Nova needs connections too, so only some readers get one."""
+        go, started = threading.Event(), threading.Semaphore(0)
+        self.addCleanup(go.set)
+
+        def read(context):
+            started.release()
+            return go.wait(20)
+
+        ahead = [self.reader(read, wait_for_turn=False) for _ in range(16)]
+        for _ in range(32):
+            self.assertTrue(started.acquire(timeout=20))
+        # One more does not ask, or asks when it is its turn.
+        self.assertEqual({}, self.reader(
+            read, wait_for_turn=False).answers(self.uuids))
+        waiting = self.reader(read)
+        self.assertFalse(started.acquire(timeout=0.2))
+        go.set()
+        for reader in [*ahead, waiting]:
+            self.assertEqual(
+                dict.fromkeys(self.uuids, True), reader.answers(self.uuids))
+
+    def test_turn_does_not_come(self):
+        go = threading.Event()
+        self.addCleanup(go.set)
+        for _ in range(16):
+            self.reader(lambda context: go.wait(20), wait_for_turn=False)
+        self.limit(0.2)
+        self.assertEqual(
+            dict.fromkeys(self.uuids, nova_context.did_not_respond_sentinel),
+            self.reader(lambda context: 1).answers(self.uuids))
+
+    def test_turns_end(self):
+        def read(context):
+            raise LookupError('x')
+
+        for _ in range(40):
+            self.assertEqual(set(self.uuids), set(self.reader(
+                read, wait_for_turn=False).answers(self.uuids)))
+
+    def test_thread_that_cannot_start(self):
+        with fixtures.MockPatch('threading.Thread.start',
+                                side_effect=RuntimeError('no more')):
+            for _ in range(40):
+                self.assertRaises(RuntimeError, self.reader, None,
+                                  wait_for_turn=False)
+        self.assertEqual(
+            dict.fromkeys(self.uuids, 1), self.reader(
+                lambda context: 1, wait_for_turn=False).answers(self.uuids))
 
     def test_not_in_the_threads_of_nova(self):
         """A cell that hangs does not keep Nova from asking it."""

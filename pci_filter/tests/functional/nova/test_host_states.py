@@ -105,6 +105,13 @@ class TestUnread(HostStatesTestCase):
             self.assertEqual(number + 1, len(self.parsed))
         self.assertEqual([], self.log_lines(f'WARNING {NAME}'))
 
+    def test_node_without_the_field(self):
+        """Nova ignores a node that has not reported before it looks at it."""
+        state = host_states.HostState('host', 'node', 'cell')
+        state._update_from_compute_node(nova_objects.ComputeNode(
+            uuid='f5cba2b3-6f0a-4d6e-9d0b-0c6b3a3b8f10'))
+        self.assertIsNone(state.pci_stats)
+
     def test_nobody_asks(self):
         manager = self.our_manager(['ComputeFilter', 'PciPassthroughFilter'])
         spec = scheduling.request_spec([])

@@ -1,0 +1,232 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Fleets for the benchmarks: thousands of hosts with rows as Nova wrote them.
+
+Nova's own code writes the rows of one host. The others are copies of it, each
+with providers of its own and as many devices in use as chance has it, counted
+the same in its rows and in its summary.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import itertools
+import json
+import random
+import re
+import typing
+
+from nova import context as nova_context
+from nova.db.api import api as api_db
+from nova.db.api import models as api_models
+from nova.db.main import api as main_db
+from nova.db.main import models as main_models
+from oslo_utils import uuidutils
+import sqlalchemy as sa
+
+from pci_filter.cli.demo import cloud as embedded
+from pci_filter.cli.demo import scheduling
+
+#: A host: 8 network cards, 2 on each of its 4 NUMA nodes, with 16 virtual
+#: functions each. Only those are for instances.
+CARDS: typing.Final = 8
+FUNCTIONS: typing.Final = 16
+SOCKETS: typing.Final = (0, 0, 1, 1)
+DEVICE_SPEC: typing.Final = json.dumps({
+    'vendor_id': '8086', 'product_id': '154c', 'physical_network': 'physnet1'})
+DEVICES: typing.Final = CARDS * FUNCTIONS
+
+#: Hosts that are written at a time.
+_AT_ONCE: typing.Final = 50
+
+_UUID: typing.Final = re.compile(
+    r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
+
+_Row = dict[str, typing.Any]
+
+
+class Host(typing.NamedTuple):
+    """A host that was added.
+
+    :param name: host and hypervisor name
+    :param uuid: of its compute node
+    :param providers: the resource provider of each of its cards
+    """
+
+    name: str
+    uuid: str
+    providers: tuple[str, ...]
+
+
+def devices() -> Iterator[Mapping[str, typing.Any]]:
+    """Yield what the virt driver reports about each device of a host."""
+    for card in range(CARDS):
+        parent = f'0000:{0x80 + card:02x}:00.0'
+        yield {
+            'address': parent, 'vendor_id': '8086', 'product_id': '1572',
+            'numa_node': card // 2, 'dev_type': 'type-PF',
+            'dev_id': f'pci_{card}', 'label': 'label_8086_1572',
+            'mac_address': f'52:54:00:00:00:{card:02x}',
+            'capabilities': {'network': ['rx', 'tx', 'sg', 'tso', 'gso']}}
+        for function in range(FUNCTIONS):
+            yield {
+                'address':
+                    f'0000:{0x80 + card:02x}:{1 + function // 8:02x}'
+                    f'.{function % 8}',
+                'parent_addr': parent, 'vendor_id': '8086',
+                'product_id': '154c', 'numa_node': card // 2,
+                'dev_type': 'type-VF', 'dev_id': f'pci_{card}_{function}',
+                'label': 'label_8086_154c', 'vf_num': function,
+                'parent_ifname': f'ens{card}f0',
+                'capabilities': {'network': ['rx', 'tx', 'sg', 'tso', 'gso']}}
+
+
+def add_hosts(
+    cloud: embedded.EmbeddedCloud, cell: int, number: int, seed: int = 1,
+    prefix: str = 'compute',
+) -> list[Host]:
+    """Add hosts to a cell.
+
+    :param cloud: an open EmbeddedCloud
+    :param cell: index into its cells
+    :param number: how many hosts
+    :param seed: decides which devices are in use
+    :param prefix: what the names of the hosts begin with; not one that was
+        used before
+    """
+    hosts: list[Host] = []
+    chance = random.Random(seed)
+    first = cloud.add_host(
+        cell, f'{prefix}-template', list(devices()), [DEVICE_SPEC],
+        scheduling.host_numa_topology(SOCKETS), in_placement=True)
+    mapping = cloud.cells[cell]
+    with cloud.target(mapping) as context:
+        manager = main_db.get_context_manager(context)
+        with manager.writer.using(context):
+            connection = context.session.connection()
+            template = _Template(connection, first)
+            names = [f'{prefix}-{n}' for n in range(number)]
+            for chunk in _chunks(names, _AT_ONCE):
+                hosts += template.copy(connection, chunk, chance)
+            template.remove(connection)
+    context = nova_context.get_admin_context()
+    with api_db.context_manager.writer.using(context):
+        context.session.execute(
+            sa.insert(api_models.HostMapping),
+            [{'host': name, 'cell_id': mapping.id} for name in names])
+    return hosts
+
+
+def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    remaining = iter(names)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
+
+
+class _Template:
+    """The rows of a host, and how to copy them.
+
+    :param connection: to the cell's database
+    :param host: the host that Nova's code has added
+    """
+
+    def __init__(self, connection: sa.Connection, host: typing.Any) -> None:
+        self._service_table = main_models.Service.__table__
+        self._node_table = main_models.ComputeNode.__table__
+        self._device_table = main_models.PciDevice.__table__
+
+        def rows(table: sa.Table, clause: typing.Any) -> list[_Row]:
+            return [dict(row._mapping) for row in connection.execute(
+                sa.select(table).where(clause).order_by(table.c.id))]
+
+        [self._service] = rows(
+            self._service_table, self._service_table.c.host == host.name)
+        [self._node] = rows(
+            self._node_table, self._node_table.c.id == host.node_id)
+        self._devices = rows(
+            self._device_table,
+            self._device_table.c.compute_node_id == host.node_id)
+        for device in self._devices:
+            del device['id']
+        self._summary = json.loads(self._node['pci_stats'])
+        self._next_id = host.node_id + 1
+        self._next_service_id = self._service['id'] + 1
+
+    def remove(self, connection: sa.Connection) -> None:
+        """Delete the host itself."""
+        connection.execute(sa.delete(self._device_table).where(
+            self._device_table.c.compute_node_id == self._node['id']))
+        for table, row in ((self._node_table, self._node),
+                           (self._service_table, self._service)):
+            connection.execute(sa.delete(table).where(table.c.id == row['id']))
+
+    def copy(
+        self, connection: sa.Connection, names: Sequence[str],
+        chance: random.Random,
+    ) -> list[Host]:
+        """Write the rows of hosts with these names."""
+        hosts: list[Host] = []
+        services: list[_Row] = []
+        nodes: list[_Row] = []
+        devices: list[_Row] = []
+        for name in names:
+            services.append({
+                **self._service, 'id': self._next_service_id, 'host': name,
+                'uuid': uuidutils.generate_uuid()})
+            node, of_node, providers = self._copy_node(name, chance)
+            hosts.append(Host(name, node['uuid'], providers))
+            nodes.append(node)
+            devices += of_node
+            self._next_id += 1
+            self._next_service_id += 1
+        connection.execute(sa.insert(self._service_table), services)
+        connection.execute(sa.insert(self._node_table), nodes)
+        connection.execute(sa.insert(self._device_table), devices)
+        return hosts
+
+    def _copy_node(
+        self, name: str, chance: random.Random,
+    ) -> tuple[_Row, list[_Row], tuple[str, ...]]:
+        """Return the rows of a node and of its devices, its providers."""
+        providers: dict[str, str] = {}
+
+        def renew(text: str) -> str:
+            return _UUID.sub(lambda found: providers.setdefault(
+                found[0], uuidutils.generate_uuid()), text)
+
+        in_use = {
+            f'0000:{0x80 + card:02x}:00.0': set(chance.sample(
+                range(FUNCTIONS), chance.randrange(FUNCTIONS + 1)))
+            for card in range(CARDS)}
+        devices = []
+        for device in self._devices:
+            info = json.loads(device['extra_info'])
+            used = int(info['vf_num']) in in_use[device['parent_addr']]
+            devices.append({
+                **device, 'compute_node_id': self._next_id,
+                'uuid': uuidutils.generate_uuid(),
+                'extra_info': renew(device['extra_info']),
+                'status': 'allocated' if used else 'available',
+                'instance_uuid':
+                    uuidutils.generate_uuid() if used else None})
+        summary = json.loads(renew(json.dumps(self._summary)))
+        for pool in summary['nova_object.data']['objects']:
+            data = pool['nova_object.data']
+            address = data['tags']['address']
+            data['count'] = FUNCTIONS - len(in_use[address])
+        node = {
+            **self._node, 'id': self._next_id, 'host': name,
+            'uuid': uuidutils.generate_uuid(), 'hypervisor_hostname': name,
+            'service_id': None, 'pci_stats': json.dumps(summary)}
+        return node, devices, tuple(providers.values())
