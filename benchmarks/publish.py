@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""Write what a run found out into the documentation.
+"""Write what one or several runs found out into the documentation.
 
     python -m benchmarks.publish results.json doc/source/_generated
 """
@@ -37,13 +37,17 @@ _COSTS: typing.Final = (
                          'it: beyond what Nova takes alone'))
 
 
-def main(results: str, folder: str) -> None:
+def main(*files: str) -> None:
     """Write the files that the pages include.
 
-    :param results: the JSON of a run
-    :param folder: where to
+    :param files: the JSON of each run, and the folder to write to. Runs of
+        different cases make one, the machine is that of the first.
     """
-    found = json.loads(pathlib.Path(results).read_text(encoding='utf-8'))
+    *runs, folder = files
+    found: dict[str, typing.Any] = {'rows': []}
+    for run in runs:
+        part = json.loads(pathlib.Path(run).read_text(encoding='utf-8'))
+        found = {**part, **found, 'rows': found['rows'] + part['rows']}
     target = pathlib.Path(folder)
     target.mkdir(exist_ok=True)
     for name, lines in (('at-scale', _at_scale(found)),

@@ -170,14 +170,9 @@ def load(
     return loaded
 
 
-def statements(nodes: int) -> int:
-    """Return how many statements it takes to ask for so many nodes."""
-    return -(-nodes // NODES_PER_STATEMENT)
-
-
 def _chunks(node_uuids: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield the compute nodes of each statement, about as many in each."""
-    number = statements(len(node_uuids))
+    number = -(-len(node_uuids) // NODES_PER_STATEMENT)
     for first in range(number):
         yield node_uuids[first::number]
 

@@ -37,10 +37,12 @@ from pci_filter.tags import base
 #: Attribute of a HostState whose pools were asked for, loaded or not.
 MAPPED: typing.Final = 'pci_filter_mapped'
 
-#: A request that takes more statements waits until it is known which nodes
-#: are in which cell: most of what placement names may be no compute nodes, and
-#: each is in one cell only.
-_STATEMENTS_AHEAD: typing.Final = 128
+#: Cells, and UUIDs in all of their statements together, that are asked before
+#: it is known which nodes are in which cell. Every cell is asked for all that
+#: placement names then. With more it takes longer to send the statements than
+#: the databases take to answer.
+_CELLS_AHEAD: typing.Final = 8
+_UUIDS_AHEAD: typing.Final = 10_000
 
 HostState = typing.Any
 _HostStates = list[HostState]
@@ -94,10 +96,10 @@ class PoolMapper:
             return None
         try:
             cells = request_specs.cells_to_ask(manager, spec_obj)
-            if len(cells) * device_groups.statements(
-                    len(compute_uuids)) > _STATEMENTS_AHEAD:
-                return None
             uuids = list(compute_uuids)
+            if len(cells) > _CELLS_AHEAD or (
+                    len(cells) * len(uuids) > _UUIDS_AHEAD):
+                return None
             return self._reader(
                 context, {cell.uuid: (cell, uuids) for cell in cells},
                 spec_obj, wait_for_turn=False)

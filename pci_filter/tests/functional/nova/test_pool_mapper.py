@@ -213,19 +213,18 @@ class TestReadLater(PoolMapperTestCase):
     def test_all_nodes(self):
         self.check({f'host{n}': 5 for n in range(4)}, None)
 
-    def test_many_statements(self):
+    def test_many_cells(self):
         self.useFixture(fixtures.MonkeyPatch(
-            'pci_filter.scheduler.pool_mapper._STATEMENTS_AHEAD', 1))
+            'pci_filter.scheduler.pool_mapper._CELLS_AHEAD', 1))
         self.check({f'host{n}': 5 for n in range(4)}, self.uuids())
 
     def test_how_many_are_too_many(self):
-        name = 'pci_filter.scheduler.pool_mapper._STATEMENTS_AHEAD'
-        most = device_groups.NODES_PER_STATEMENT
+        name = 'pci_filter.scheduler.pool_mapper._UUIDS_AHEAD'
         context = nova_context.get_admin_context()
         spec = scheduling.request_spec([base.vf_request()])
         for nodes, ahead, started in (
-                (1, 2, True), (most, 2, True), (most + 1, 2, False),
-                (most + 1, 4, True), (1, 1, False), (None, 99, False)):
+                (1, 2, True), (1, 1, False), (5, 10, True), (6, 10, False),
+                (None, 99, False)):
             self.useFixture(fixtures.MonkeyPatch(name, ahead))
             uuids = None if nodes is None else [
                 f'uuid{number}' for number in range(nodes)]
