@@ -47,6 +47,50 @@ _COUNTED: typing.Final = 1
 _TAKEN: typing.Final = 2
 
 
+class _Roles(dict[pool_module.PoolKind, int]):
+    """What kinds of pools are to some requests, as numbers.
+
+    Two kinds have the same number if no verdict can depend on which of them
+    it is. A number is found out when first asked for.
+
+    :param requests: the requests
+    :param placed: whether the guest has a place, so that NUMA nodes matter
+    :param families_matter: whether relatives can exclude each other
+    """
+
+    def __init__(
+        self, requests: Sequence[request_module.DeviceRequest], placed: bool,
+        families_matter: bool,
+    ) -> None:
+        self._requests = requests
+        self._placed = placed
+        self._families_matter = families_matter
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._next_number = itertools.count(1)
+
+    def __missing__(self, kind: pool_module.PoolKind) -> int:
+        uses = tuple(self._use(kind, request) for request in self._requests)
+        role = _NOTHING
+        if any(uses):
+            role = self._numbers.setdefault(
+                (*uses, kind.numa_node if self._placed else None,
+                 kind.dev_type if self._families_matter else None),
+                next(self._next_number))
+        self[kind] = role
+        return role
+
+    def _use(
+        self, kind: pool_module.PoolKind,
+        request: request_module.DeviceRequest,
+    ) -> int:
+        pools = [pool_module.PciDevicePool(kind, 1)]
+        if not constraints.spec(pools, request):
+            return _NOTHING
+        if all(constraint(pools, request) for constraint in _OF_KIND):
+            return _TAKEN
+        return _COUNTED if self._placed else _NOTHING
+
+
 class Question:
     """Whether a host can serve the requests of one instance.
 
@@ -74,9 +118,8 @@ class Question:
         # Nothing is decided by more than that. One more, so that a pool is
         # not emptied that would not be.
         self._enough = sum(request.count for request in requests) + 1
-        self._roles: dict[pool_module.PoolKind, int] = {}
-        self._numbers: dict[_Shape, int] = {}
-        self._next_number = itertools.count(1)
+        self._roles = _Roles(
+            self.requests, self._placed, self._families_matter)
         self._verdicts: dict[_Shape, bool] = {}
 
     def compiled(
@@ -156,14 +199,11 @@ class Question:
         Pools that follow each other in the same role are as good as one. It
         starts with a role that is none, as no shape of an allocation does.
         """
-        roles = self._roles
         shape: list[object] = []
         families: dict[str, int] = {}
         last = last_family = family = count = 0
         for pool in pools:
-            role = roles.get(pool.kind)
-            if role is None:
-                role = self._find_role(pool.kind)
+            role = self._roles[pool.kind]
             if role == _NOTHING:
                 continue
             if pool.blocked:
@@ -201,42 +241,15 @@ class Question:
                 shape.append(shares)
             else:
                 shape.append((
-                    shares, self._role(pool.kind), pool.blocked,
+                    shares, self._roles[pool.kind], pool.blocked,
                     families.setdefault(pool.kind.address, len(families)),
                     min(pool.count, enough)))
         if self._placed:
             counted: dict[int, int] = {}
             for pool in pools:
-                role = self._role(pool.kind)
+                role = self._roles[pool.kind]
                 if role != _NOTHING and pool.rp_uuid not in chosen:
                     counted[role] = min(
                         counted.get(role, 0) + pool.count, enough)
             shape.append(frozenset(counted.items()))
         return tuple(shape)
-
-    def _role(self, kind: pool_module.PoolKind) -> int:
-        role = self._roles.get(kind)
-        return self._find_role(kind) if role is None else role
-
-    def _find_role(self, kind: pool_module.PoolKind) -> int:
-        """Return a number for what the kind is to the requests."""
-        uses = tuple(self._use(kind, request) for request in self.requests)
-        role = _NOTHING
-        if any(uses):
-            role = self._numbers.setdefault(
-                (*uses, kind.numa_node if self._placed else None,
-                 kind.dev_type if self._families_matter else None),
-                next(self._next_number))
-        self._roles[kind] = role
-        return role
-
-    def _use(
-        self, kind: pool_module.PoolKind,
-        request: request_module.DeviceRequest,
-    ) -> int:
-        pools = [pool_module.PciDevicePool(kind, 1)]
-        if not constraints.spec(pools, request):
-            return _NOTHING
-        if all(constraint(pools, request) for constraint in _OF_KIND):
-            return _TAKEN
-        return _COUNTED if self._placed else _NOTHING
