@@ -15,6 +15,7 @@
 import os
 import random
 import sys
+import threading
 import types
 
 import fixtures
@@ -64,6 +65,15 @@ class UnitTestCase(testtools.TestCase):
     def setUp(self):
         super().setUp()
         self.useFixture(NoDatabase())
+
+
+def run_in_threads(number, function):
+    """Call a function in so many threads at once, and wait for them all."""
+    threads = [threading.Thread(target=function) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def options(**values):

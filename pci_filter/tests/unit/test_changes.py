@@ -62,9 +62,5 @@ class TestChanges(base.UnitTestCase):
                 if self.changes.changed(number, 'down'):
                     heard.append(number)
 
-        threads = [threading.Thread(target=report) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        base.run_in_threads(8, report)
         self.assertEqual(list(range(200)), sorted(heard))

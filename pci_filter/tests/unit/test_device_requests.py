@@ -13,7 +13,6 @@
 """Nova's request objects, compiled for the decision."""
 
 import copy
-import threading
 
 import ddt
 
@@ -249,11 +248,7 @@ class TestDemands(base.UnitTestCase):
                     self.demands.of(copy.deepcopy(requests)).question()
                     .requests[0].count for requests in scenarios])
 
-        threads = [threading.Thread(target=ask) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        base.run_in_threads(8, ask)
         self.assertEqual(
             [[1 + number % 5 for number in range(50)]] * 160, found)
 

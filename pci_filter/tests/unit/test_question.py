@@ -19,7 +19,6 @@ PCI_FILTER_SEED to the seed of an earlier run to repeat it.
 import collections
 import copy
 import dataclasses
-import threading
 
 import ddt
 import hypothesis
@@ -322,14 +321,8 @@ class TestShared(base.UnitTestCase):
             for number in range(40)]
         expected = [_truth(question, pools) for pools in hosts]
         found = []
-        threads = [
-            threading.Thread(target=lambda: found.append(
-                [question.fits(pools) for pools in hosts]))
-            for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        base.run_in_threads(8, lambda: found.append(
+            [question.fits(pools) for pools in hosts]))
         self.assertEqual([expected] * 8, found)
         self.assertIn(True, expected)
         self.assertIn(False, expected)

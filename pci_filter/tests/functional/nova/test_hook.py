@@ -31,6 +31,7 @@ from pci_filter import exception
 from pci_filter import objects
 from pci_filter.scheduler.filters import pci_passthrough_filter
 from pci_filter.scheduler import host_manager as hook
+from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
 
 METHOD = 'nova.scheduler.host_manager.HostManager.get_host_states_by_uuids'
@@ -103,11 +104,7 @@ class TestAttach(base.NovaTestCase):
             except Exception as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=make_filter) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        tests_base.run_in_threads(16, make_filter)
         self.assertEqual([], errors)
         self.assertEqual([method()] * 16, seen)
         self.assertIs(self.original, method().pci_filter_original)
