@@ -12,8 +12,8 @@
 
 """Ask cells while something else goes on.
 
-Nova takes some 2 ms of Python for each host of a request; in that time the
-databases can count the devices.
+Nova takes about a millisecond of Python for each host of a request; in that
+time the databases can count the devices.
 """
 
 import collections
