@@ -16,6 +16,7 @@ Pure Python on plain data; nothing here reads a database, a configuration or
 a clock, and no input is ever modified.
 """
 
+from pci_filter.matching.allotment import Allotment
 from pci_filter.matching.allotment import Record
 from pci_filter.matching.explanation import Explanation
 from pci_filter.matching.explanation import RequestExplanation
@@ -28,6 +29,7 @@ from pci_filter.matching.request import DeviceRequest
 from pci_filter.matching.reservation import reserve
 
 __all__ = [
+    'Allotment',
     'DeviceRequest',
     'Explanation',
     'PciDevicePool',

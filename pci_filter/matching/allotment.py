@@ -14,6 +14,8 @@
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
+import typing
 
 from pci_filter.matching import constraints
 from pci_filter.matching import explanation
@@ -22,7 +24,19 @@ from pci_filter.matching import request as request_module
 
 Record = Callable[[explanation.RequestExplanation], None]
 Stages = list[explanation.StageCount]
-_Taken = list[tuple[pool_module.PciDevicePool, int]]
+#: How many devices of which pools.
+Shares = Sequence[tuple[pool_module.PciDevicePool, int]]
+
+
+class Allotment(typing.NamedTuple):
+    """What serves some requests, and what it leaves.
+
+    :param shares: for each request what it takes
+    :param left: the pools afterwards, emptied ones left out
+    """
+
+    shares: Sequence[Shares]
+    left: constraints.Pools
 
 
 def allot(
@@ -30,7 +44,7 @@ def allot(
     requests: Iterable[request_module.DeviceRequest],
     record: Record | None = None,
     mind_relatives: bool = True,
-) -> constraints.Pools | None:
+) -> Allotment | None:
     """Serve the requests one after the other from the same pools.
 
     :param pools: the pools of one host, in claim order; what their devices
@@ -40,9 +54,10 @@ def allot(
         only paid when it is given
     :param mind_relatives: whether a physical function and the functions
         carved out of it exclude each other
-    :returns: the pools as they are afterwards, emptied ones left out; None if
-        some request cannot be served. The pools given stay as they are.
+    :returns: None if some request cannot be served. The pools given stay as
+        they are.
     """
+    shares: list[Shares] = []
     for request in requests:
         stages: Stages | None = None if record is None else []
         chosen = constrain(pools, request, stages)
@@ -54,8 +69,9 @@ def allot(
                 request, constraints.available(pools), tuple(stages), fits))
         if not fits:
             return None
+        shares.append(taken)
         pools = _without(pools, taken, mind_relatives)
-    return pools
+    return Allotment(shares, pools)
 
 
 def constrain(
@@ -81,7 +97,7 @@ def constrain(
 
 def _share(
     pools: constraints.Pools, request: request_module.DeviceRequest,
-) -> _Taken:
+) -> Shares:
     """Share a request out among pools that suffice for it.
 
     Each provider gives what placement allocated there. Without an allocation
@@ -91,7 +107,7 @@ def _share(
         return [(pool, request.rp_uuids.count(str(pool.rp_uuid)))
                 for pool in pools]
     needed = request.count
-    taken: _Taken = []
+    taken: list[tuple[pool_module.PciDevicePool, int]] = []
     for pool in pools:
         count = min(needed, pool.count)
         if count > 0:
@@ -100,7 +116,7 @@ def _share(
     return taken
 
 
-def _clash(taken: _Taken, stages: Stages | None) -> bool:
+def _clash(taken: Shares, stages: Stages | None) -> bool:
     """Tell whether a claim of these devices fails because of relatives.
 
     It does at the first that has a relative in use, be it by somebody else or
@@ -117,7 +133,7 @@ def _clash(taken: _Taken, stages: Stages | None) -> bool:
 
 
 def _without(
-    pools: constraints.Pools, taken: _Taken, mind_relatives: bool,
+    pools: constraints.Pools, taken: Shares, mind_relatives: bool,
 ) -> constraints.Pools:
     """Return what is left of the pools once the devices are taken."""
     counts = {id(pool): count for pool, count in taken}

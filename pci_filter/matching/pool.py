@@ -153,6 +153,21 @@ class PciDevicePool(Mapping[str, object]):
         return self.dev_type in FUNCTION_TYPES and other.dev_type == PF
 
 
+def mark_blocked(
+    pools: Iterable[PciDevicePool], in_use: Iterable[tuple[str, str]],
+) -> list[PciDevicePool]:
+    """Return the pools, those blocked of which a relative is in use.
+
+    :param pools: the pools of one host
+    :param in_use: address, as in PoolKind, and type of the devices in use
+    """
+    families = {(address, dev_type == PF) for address, dev_type in in_use}
+    return [
+        dataclasses.replace(pool, blocked=True)
+        if (pool.address, pool.dev_type != PF) in families else pool
+        for pool in pools]
+
+
 def complete_tags(
     tags: model.Tags, dev_type: str, parent_ifname: str | None,
 ) -> dict[str, object]:

@@ -137,14 +137,14 @@ class Question:
         pools: constraints.Pools,
         providers: Providers = (),
         record: allotment.Record | None = None,
-    ) -> constraints.Pools | None:
-        """Return the pools that are left once the requests are served.
+    ) -> allotment.Allotment | None:
+        """Serve the requests, each from the pools that a claim would choose.
 
         :param pools: the pools of one host; what their devices are tagged
             with is known
         :param providers: what placement allocated there
         :param record: called with what became of each request
-        :returns: the pools, None if a request cannot be served
+        :returns: None if a request cannot be served
         """
         requests = self.compiled(providers)
         allot = functools.partial(allotment.allot, pools, requests)

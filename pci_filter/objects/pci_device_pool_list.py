@@ -185,13 +185,26 @@ class PciDevicePoolList:
         requests = list(requests)
         question, providers = self._ask(
             requests, provider_mapping, numa_cells)
-        left = self._decide(question, providers)
-        if left is None:
+        allotment = self._decide(question, providers)
+        if allotment is None:
             raise exception.PciRequestsNotSupported(self.explain_requests(
                 requests, provider_mapping, numa_cells).reason)
         if self.unknown_tags:
             self._promised += question.compiled(providers)
-        self._set_pools(left)
+        self._set_pools(allotment.left)
+
+    def allot_requests(
+        self,
+        requests: Iterable[device_requests.PciRequest],
+        provider_mapping: device_requests.ProviderMapping | None = None,
+        numa_cells: Sequence[device_requests.GuestCell] | None = None,
+    ) -> matching.Allotment | None:
+        """Return what each request would take, None if they do not fit.
+
+        The parameters are those of :meth:`supports_requests`. Where tags are
+        unknown nobody can tell what a request takes: it is nothing then.
+        """
+        return self._decide(*self._ask(requests, provider_mapping, numa_cells))
 
     def explain_requests(
         self,
@@ -241,8 +254,8 @@ class PciDevicePoolList:
         question: matching.Question,
         providers: matching.Providers,
         record: matching.Record | None = None,
-    ) -> list[matching.PciDevicePool] | None:
-        """Return the pools that are left, None if a request cannot be served.
+    ) -> matching.Allotment | None:
+        """Serve the requests; None if one cannot be served.
 
         Where tags are unknown nothing is taken: what is promised is kept.
         """
@@ -251,7 +264,7 @@ class PciDevicePoolList:
         fits = matching.reserve(
             self._pools, question.compiled(providers), self._promised, record,
             question.mind_relatives)
-        return self._pools if fits else None
+        return matching.Allotment((), self._pools) if fits else None
 
     def _find_by_provider(self) -> _ByProvider | None:
         """Return the pool of each provider, None if some has several."""

@@ -86,7 +86,9 @@ class PoolMaker:
                     kind, group.available, self._rp_uuid(node, group),
                     group.first_address or ''))
         if has_pf:
-            pools = _blocked(pools, groups.values())
+            pools = pool_module.mark_blocked(pools, {
+                (group.kind.address, group.kind.dev_type)
+                for group in groups.values() if group.in_use})
         return _merged(pools), unknown
 
     def _rp_uuid(
@@ -125,19 +127,6 @@ def _pool_kind(
         kind.vendor_id, kind.product_id, kind.numa_node, kind.dev_type,
         kind.address, pool_module.complete_tags(
             best, kind.dev_type, kind.parent_ifname))
-
-
-def _blocked(
-    pools: Iterable[matching.PciDevicePool],
-    groups: Iterable[model.DeviceGroup],
-) -> list[matching.PciDevicePool]:
-    """Return the pools, those blocked of which a relative is in use."""
-    in_use = {(group.kind.address, group.kind.dev_type == pool_module.PF)
-              for group in groups if group.in_use}
-    return [
-        dataclasses.replace(pool, blocked=True) if (
-            pool.address, pool.dev_type != pool_module.PF) in in_use else pool
-        for pool in pools]
 
 
 def _merged(
