@@ -18,27 +18,31 @@ pci_filter_group = cfg.OptGroup(
     'pci_filter',
     title='PCI pools from device rows',
     help="""
-Options of the out-of-tree scheduler filter ``pci_filter``. They are read by
+Options of the out-of-tree package ``pci_filter``. They are read by
 nova-scheduler when ``PciPassthroughFilter`` is enabled and
 ``pci_filter.scheduler.filters.all_filters`` is among
-``[filter_scheduler] available_filters``.
+``[filter_scheduler] available_filters``. Those that begin with ``write_`` are
+read by ``pci-filter-nova-compute``.
 """)
 
 pci_filter_opts = [
     cfg.ListOpt(
         'tag_sources',
-        default=['device_spec', 'pci_stats'],
+        default=['pci_devices', 'device_spec', 'pci_stats'],
         help="""
 Where the tags of devices are looked up, in this order.
 
-The rows of ``pci_devices`` do not hold ``physical_network``, ``trusted``,
-``remote_managed`` and custom tags: they come from ``[pci] device_spec`` of
-each compute host. For each group of equal devices the first source that knows
-all its tags decides. Devices that no source knows are left out: no request can
-get them, so they are never promised in vain, and one log line names them.
+``physical_network``, ``trusted``, ``remote_managed`` and custom tags come from
+``[pci] device_spec`` of each compute host. Nova does not store them in the
+rows of ``pci_devices``; ``pci-filter-nova-compute`` does. For each group of
+equal devices the first source that knows all its tags decides. Devices that no
+source knows are left out: no request can get them, so they are never promised
+in vain, and one log line names them.
 
 Possible values:
 
+* ``pci_devices``: what ``pci-filter-nova-compute`` stored in the rows. Knows
+  nothing of the devices of hosts that run Nova's own ``nova-compute``.
 * ``device_spec``: the values of ``[pci_filter] device_spec`` below. Knows
   nothing while that option is empty.
 * ``pci_stats``: the summary that nova-compute stores in
@@ -48,6 +52,7 @@ Possible values:
 Related options:
 
 * ``[pci_filter] device_spec``
+* ``[pci_filter] write_tags``
 """),
     cfg.MultiStrOpt(
         'device_spec',
@@ -111,6 +116,41 @@ Which scheduling requests read the device rows.
 Requests without PCI devices do not need them. Choose ``all_requests`` if the
 PCI weigher and the NUMA topology filter should keep such requests away from
 hosts by fresh counts too; every request then costs one more query per cell.
+"""),
+    cfg.BoolOpt(
+        'write_tags',
+        default=True,
+        help="""
+Store the tags of each device in its row of ``pci_devices``.
+
+Read by ``pci-filter-nova-compute``. With the tags in the rows nova-scheduler
+needs nothing of ``compute_nodes.pci_stats``.
+
+Set it to false, and restart ``pci-filter-nova-compute`` once, before you go
+back to Nova's own ``nova-compute``: that takes the tags out of the rows.
+Nova's service would leave them there, and they would go on to decide after the
+next change of ``[pci] device_spec``.
+
+Related options:
+
+* ``[pci_filter] tag_sources`` of nova-scheduler
+"""),
+    cfg.BoolOpt(
+        'write_pci_stats',
+        default=True,
+        help="""
+Store the summary of the pools in ``compute_nodes.pci_stats``.
+
+Read by ``pci-filter-nova-compute``. Nova's own filter decides from the
+summary, so keep it while any nova-scheduler may run without ours, or while you
+may want to go back. Set it to false when every scheduler runs the filter of
+this package with ``pci_devices`` among its ``tag_sources``; the summary is
+NULL then.
+
+Related options:
+
+* ``[pci_filter] write_tags``
+* ``[pci_filter] tag_sources`` of nova-scheduler
 """),
 ]
 

@@ -80,13 +80,14 @@ class UnsupportedNova(PciFilterError):
 
     :param found: what is different
     :param supported: the releases that are supported
+    :param instead: what to do with another Nova
     """
 
-    def __init__(self, found: str, supported: str) -> None:
+    def __init__(self, found: str, supported: str, instead: str) -> None:
         self.found = found
         self.supported = supported
+        self.instead = instead
         super().__init__(
             f'pci_filter cannot attach to this Nova: {found}. '
-            f'Supported releases: {supported}. Remove PciPassthroughFilter '
-            'of pci_filter from [filter_scheduler]available_filters or '
+            f'Supported releases: {supported}. {instead} or '
             'install a pci_filter that supports this Nova.')

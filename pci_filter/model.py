@@ -34,6 +34,13 @@ class Unknown(enum.Enum):
 
 UNKNOWN: typing.Final = Unknown.UNKNOWN
 
+#: The key in ``pci_devices.extra_info`` under which our tracker stores the
+#: tags of a device; the first one there.
+STORED_TAGS_KEY: typing.Final = 'pci_filter_tags'
+
+#: How many bytes of them are read, the escapes of JSON within JSON included.
+STORED_TAGS_LENGTH: typing.Final = 400
+
 #: What ``[pci]device_spec`` says of a device beyond identifying it.
 Tags = Mapping[str, object]
 
@@ -72,6 +79,8 @@ class DeviceKind:
         unless the rows were read device by device
     :param has_card_serial: whether the only device of the kind tells the
         serial number of its card; None unless read device by device
+    :param stored_tags: the tags that our tracker stored with the devices, as
+        JSON within JSON; None if there are none or nobody asked
     """
 
     vendor_id: str
@@ -82,6 +91,7 @@ class DeviceKind:
     parent_ifname: str | None = None
     device_address: str | None = None
     has_card_serial: bool | None = None
+    stored_tags: str | None = None
 
 
 class DeviceGroup(typing.NamedTuple):

@@ -43,13 +43,18 @@ _UUID_LENGTH: typing.Final = 36
 #: Between the parts of a kind; no identifier or address contains it.
 _SEPARATOR: typing.Final = '/'
 
+#: Between those and the tags in the row.
+_LINE_BREAK: typing.Final = '\n'
+
 _NONE: typing.Final[frozenset[str]] = frozenset()
 
 #: The groups of a compute node by their kind.
 Groups = dict[model.DeviceKind, model.DeviceGroup]
 
 
-def _devices(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
+def _devices(
+    by_device: bool, providers: bool, stored_tags: bool,
+) -> sa.Select[typing.Any]:
     """Return the devices that matter, one row each.
 
     .. code-block:: sql
@@ -60,7 +65,7 @@ def _devices(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
                COALESCE(d.numa_node, '') || '/' || d.dev_type || '/' ||
                COALESCE(NULLIF(d.parent_addr, ''), d.address) || '/' ||
                [free || '/' || <has card serial> || '/' ||]
-               <parent_ifname> AS kind
+               <parent_ifname> [|| <line break> || <stored tags>] AS kind
                [, <rp_uuid>]
         FROM pci_devices d JOIN compute_nodes n ON n.id = d.compute_node_id
         WHERE n.uuid IN (...) AND n.deleted = 0 AND d.deleted = 0
@@ -86,10 +91,13 @@ def _devices(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
     # Last, since it may contain anything.
     kind.append(sa.func.coalesce(extra_info.extra_info_text(
         devices.extra_info, 'parent_ifname', _IFNAME_LENGTH), ''))
+    text = functools.reduce(
+        lambda text, part: text + _SEPARATOR + part, kind)
+    if stored_tags:
+        # They contain anything but that: it is escaped in JSON.
+        text += _LINE_BREAK + extra_info.stored_tags(devices.extra_info)
     columns = [
-        nodes.id, nodes.uuid, free.label('free'),
-        functools.reduce(
-            lambda text, part: text + _SEPARATOR + part, kind).label('kind')]
+        nodes.id, nodes.uuid, free.label('free'), text.label('kind')]
     if providers:
         columns.append(extra_info.extra_info_text(
             devices.extra_info, 'rp_uuid', _UUID_LENGTH).label('rp_uuid'))
@@ -104,8 +112,10 @@ def _devices(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
     )
 
 
-@functools.lru_cache(maxsize=4)
-def _statement(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
+@functools.lru_cache(maxsize=8)
+def _statement(
+    by_device: bool, providers: bool, stored_tags: bool,
+) -> sa.Select[typing.Any]:
     """Return the statement, with the list of node UUIDs yet to be bound.
 
     .. code-block:: sql
@@ -119,7 +129,8 @@ def _statement(by_device: bool, providers: bool) -> sa.Select[typing.Any]:
     because not every database takes one in GROUP BY for the same as one in
     SELECT.
     """
-    device = _devices(by_device, providers).subquery('device').c
+    device = _devices(
+        by_device, providers, stored_tags).subquery('device').c
     key = [device.kind, *([device.rp_uuid] if providers else ())]
     return sa.select(
         # Sorting by a number is quicker than by a UUID.
@@ -134,6 +145,7 @@ def load(
     node_uuids: Sequence[str],
     by_device: bool = False,
     providers: bool = True,
+    stored_tags: bool = False,
 ) -> dict[str, Groups]:
     """Read the groups of devices of some compute nodes.
 
@@ -146,12 +158,13 @@ def load(
         own address
     :param providers: whether to read the placement resource providers, which
         costs a third more
+    :param stored_tags: whether to read the tags that our tracker stored
     :returns: the groups by node UUID and kind; nodes without any are missing
     :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
         the database cannot answer
     """
-    statement = _statement(by_device, providers)
-    kinds = _Kinds(by_device)
+    statement = _statement(by_device, providers, stored_tags)
+    kinds = _Kinds(by_device, stored_tags)
     loaded: dict[str, Groups] = {}
     for uuids in _chunks(node_uuids):
         for row in connection.execute(statement, {'node_uuids': uuids}):
@@ -184,23 +197,29 @@ class _Kinds(dict['str | bytes', model.DeviceKind]):
     tell of one kind.
 
     :param by_device: whether the text tells of one device
+    :param stored_tags: whether it ends with the tags in the row
     """
 
-    def __init__(self, by_device: bool) -> None:
+    def __init__(self, by_device: bool, stored_tags: bool) -> None:
         self._by_device = by_device
+        self._stored_tags = stored_tags
         self._exact: dict[tuple[object, ...], model.DeviceKind] = {}
 
     def __missing__(self, text: str | bytes) -> model.DeviceKind:
         # MariaDB gives bytes.
         plain = text if isinstance(text, str) else text.decode(
             'utf-8', 'replace')
+        stored_tags = None
+        if self._stored_tags:
+            plain, _, stored_tags = plain.rpartition(_LINE_BREAK)
         vendor_id, product_id, node, dev_type, address, *device, ifname = (
             plain.split(_SEPARATOR, 7 if self._by_device else 5))
         free, card_serial = device if device else (None, None)
         exact = (
             vendor_id, product_id, int(node) if node.isdigit() else None,
             dev_type, address, extra_info.cut(ifname), free or None,
-            None if card_serial is None else card_serial == '1')
+            None if card_serial is None else card_serial == '1',
+            stored_tags or None)
         kind = self[text] = self._exact.setdefault(
             exact, model.DeviceKind(*exact))
         return kind

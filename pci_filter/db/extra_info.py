@@ -27,6 +27,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext import compiler
 from sqlalchemy.sql import functions
 
+from pci_filter import model
+
 if typing.TYPE_CHECKING:
     _StringFunction = functions.FunctionElement[str]
 else:  # SQLAlchemy 1.4 has no generic classes
@@ -74,6 +76,23 @@ def cut(text: str | bytes | None) -> str | None:
         text = text.decode('utf-8', 'replace')
     value = text.partition('"')[0]
     return None if '\\' in value else value or None
+
+
+class stored_tags(_StringFunction):
+    """``stored_tags(column)``: the tags of a device, or an empty text.
+
+    They are the first value of the JSON object, and JSON themselves, so all
+    quotes in them are escaped and the first that is not ends them.
+
+    :param column: the JSON text
+    """
+
+    name = 'stored_tags'
+    type = sa.String()
+    inherit_cache = True
+
+    def __init__(self, column: sa.ColumnElement[typing.Any]) -> None:
+        super().__init__(column)
 
 
 def has_card_serial(
@@ -125,4 +144,48 @@ def _postgresql(
     element: extra_info_text, compiled: typing.Any, **kwargs: typing.Any,
 ) -> str:
     return _text_behind(
+        element, compiled, 'strpos({column}, {marker})', **kwargs)
+
+
+_BEFORE_TAGS: typing.Final = f"""'{{"{model.STORED_TAGS_KEY}": "'"""
+
+
+def _tags_text(
+    element: stored_tags, compiled: typing.Any, position: str,
+    column_format: str = '{}', **kwargs: typing.Any,
+) -> str:
+    column, = (
+        compiled.process(clause, **kwargs) for clause in element.clauses)
+    column = column_format.format(column)
+    skip = len(_BEFORE_TAGS) - 2
+    text = f'substr({column}, {skip + 1}, {model.STORED_TAGS_LENGTH})'
+    end = position.format(column=text, marker="""'}"'""")
+    # A row without tags is told by its beginning alone.
+    return (f"CASE WHEN substr({column}, 1, {skip}) = {_BEFORE_TAGS} "
+            f"THEN substr({text}, 1, {end}) ELSE '' END")
+
+
+@compiler.compiles(stored_tags, 'sqlite')
+def _sqlite_tags(
+    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    return _tags_text(
+        element, compiled, 'instr({column}, {marker})', **kwargs)
+
+
+@compiler.compiles(stored_tags, 'mysql')
+@compiler.compiles(stored_tags, 'mariadb')
+def _mysql_tags(
+    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    return _tags_text(
+        element, compiled, 'LOCATE({marker}, {column})',
+        'CAST({} AS BINARY)', **kwargs)
+
+
+@compiler.compiles(stored_tags, 'postgresql')
+def _postgresql_tags(
+    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    return _tags_text(
         element, compiled, 'strpos({column}, {marker})', **kwargs)

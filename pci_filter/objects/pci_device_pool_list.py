@@ -104,7 +104,8 @@ class PciDevicePoolList:
             nodes = compute_nodes.load(connection)
         groups = device_groups.load(
             connection, [node.uuid for node in nodes],
-            any(source.by_device for source in tag_sources))
+            any(source.by_device for source in tag_sources),
+            stored_tags=any(source.stored_tags for source in tag_sources))
         maker = pool_load.PoolMaker(tag_sources)
         demands = device_requests.Demands()
         lists = {}

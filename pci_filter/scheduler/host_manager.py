@@ -28,6 +28,10 @@ from pci_filter.scheduler import host_states
 #: Releases that the tests run against.
 SUPPORTED: typing.Final = 'Nova 2026.2 (34)'
 
+_INSTEAD: typing.Final = (
+    'Remove PciPassthroughFilter of pci_filter from '
+    '[filter_scheduler]available_filters')
+
 #: What is replaced: owner, name, and the parameters that are known.
 _REPLACED: typing.Final = (
     (host_manager.HostManager, 'get_host_states_by_uuids',
@@ -79,13 +83,13 @@ def _find(
     place = owner.__name__.rpartition('.')[2]
     if found is None:
         raise exception.UnsupportedNova(
-            f'its {place} has no {name}()', SUPPORTED)
+            f'its {place} has no {name}()', SUPPORTED, _INSTEAD)
     parameters = list(inspect.signature(found).parameters)
     if parameters != known:
         raise exception.UnsupportedNova(
             f'{place}.{name}() takes {", ".join(parameters)} instead '
             f'of {", ".join(known)}, as it does when another package '
-            'has wrapped it', SUPPORTED)
+            'has wrapped it', SUPPORTED, _INSTEAD)
     return found
 
 

@@ -45,6 +45,9 @@ class TagSource(abc.ABC):
     #: source, so that the rows must be read device by device.
     by_device: bool = False
 
+    #: Whether this source needs the tags that our tracker stores in the rows.
+    stored_tags: bool = False
+
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         pass
 

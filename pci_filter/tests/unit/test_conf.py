@@ -38,8 +38,10 @@ class TestConf(base.UnitTestCase):
     def test_defaults(self):
         section = self._parse('')
         self.assertEqual(
-            {'tag_sources': ['device_spec', 'pci_stats'], 'device_spec': [],
-             'on_load_failure': 'summary', 'load_for': 'pci_requests'},
+            {'tag_sources': ['pci_devices', 'device_spec', 'pci_stats'],
+             'device_spec': [], 'on_load_failure': 'summary',
+             'load_for': 'pci_requests', 'write_tags': True,
+             'write_pci_stats': True},
             dict(section))
 
     def test_values(self):

@@ -26,13 +26,14 @@ import testtools
 CONTRACT = {
     'pci_filter.scheduler.filters': {'PciPassthroughFilter'},
     'pci_filter.scheduler.host_manager': {'pci_pools'},
-    'pci_filter.tag_sources': {'device_spec', 'pci_stats'},
+    'pci_filter.tag_sources': {'device_spec', 'pci_devices', 'pci_stats'},
     'oslo.config.opts': {'pci_filter'},
-    'console_scripts': {'pci-filter'},
+    'console_scripts': {'pci-filter', 'pci-filter-nova-compute'},
     'pci_filter.cli': {'demo'},
 }
 
-OPTIONS = {'device_spec', 'load_for', 'on_load_failure', 'tag_sources'}
+OPTIONS = {'device_spec', 'load_for', 'on_load_failure', 'tag_sources',
+           'write_pci_stats', 'write_tags'}
 
 
 class TestEntryPoints(testtools.TestCase):

@@ -40,11 +40,14 @@ class TestExceptions(base.UnitTestCase):
         self.assertEqual(('too few', 'too few'), (error.reason, str(error)))
 
     def test_unsupported_nova(self):
-        error = exception.UnsupportedNova('it has no filters', 'Nova 7')
-        self.assertEqual(('it has no filters', 'Nova 7'),
-                         (error.found, error.supported))
+        error = exception.UnsupportedNova(
+            'it has no filters', 'Nova 7', 'Do without')
+        self.assertEqual(
+            ('it has no filters', 'Nova 7', 'Do without'),
+            (error.found, error.supported, error.instead))
         self.assertIn('it has no filters', str(error))
-        self.assertIn('Supported releases: Nova 7.', str(error))
+        self.assertIn('Supported releases: Nova 7. Do without or install',
+                      str(error))
         self.assertEqual(1, len(str(error).splitlines()))
 
     def test_one_base(self):

@@ -19,6 +19,7 @@ from pci_filter import model
 from pci_filter.objects import pool_load
 from pci_filter.tags import base as tags_base
 from pci_filter.tags import device_spec
+from pci_filter.tags import pci_devices
 from pci_filter.tags import pci_stats
 from pci_filter.tests import base
 from pci_filter.tests.scenarios import builders
@@ -46,7 +47,8 @@ class TestLoad(base.UnitTestCase):
 
     def test_default(self):
         self.assertEqual(
-            [device_spec.DeviceSpecTags, pci_stats.PciStatsTags],
+            [pci_devices.PciDevicesTags, device_spec.DeviceSpecTags,
+             pci_stats.PciStatsTags],
             self._types())
 
     def test_order(self):

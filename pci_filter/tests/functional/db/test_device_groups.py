@@ -83,7 +83,8 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             'vendor_id': '8086', 'product_id': '154c', 'numa_node': 0,
             'dev_type': 'type-VF', 'address': PARENT,
             'parent_ifname': 'eth0', 'device_address': None,
-            'has_card_serial': None}, dataclasses.asdict(group.kind))
+            'has_card_serial': None, 'stored_tags': None,
+        }, dataclasses.asdict(group.kind))
 
     def test_every_property_tells_groups_apart(self):
         self.add_devices(

@@ -16,6 +16,7 @@ import logging
 import typing
 
 import fixtures
+import nova.conf
 from nova.db.main import api as main_db
 from nova import objects
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from pci_filter.cli.demo import compute_host
 from pci_filter.cli.demo import databases
 from pci_filter.cli.demo import hardware
 from pci_filter.cli.demo import scheduling
+from pci_filter import conf
 from pci_filter.scheduler import host_manager as hook
 
 
@@ -150,6 +152,7 @@ class NovaTestCase(testtools.TestCase):
         :param enabled: [filter_scheduler]enabled_filters
         :param options: of the [pci_filter] section
         """
+        conf.register_opts(nova.conf.CONF)
         with databases.overriding('pci_filter', **options):
             return self.cloud.host_manager(enabled, scheduling.OUR_FILTERS)
 

@@ -156,7 +156,7 @@ class TestAttach(base.NovaTestCase):
             tag_sources=['pci_stats', 'oracle'])
         self.assertEqual(
             "[pci_filter]tag_sources names the unknown source 'oracle'. "
-            'Choose from: device_spec, pci_stats.', str(error))
+            'Choose from: device_spec, pci_devices, pci_stats.', str(error))
 
     def test_broken_device_spec(self):
         for value, reason in (

@@ -43,9 +43,9 @@ class PoolMapperTestCase(base.NovaTestCase):
         self.events = []
         load = device_groups.load
 
-        def counted(connection, node_uuids, by_device=False, providers=True):
+        def counted(connection, node_uuids, by_device, providers, *more):
             self.reads.append((list(node_uuids), providers))
-            loaded = load(connection, node_uuids, by_device, providers)
+            loaded = load(connection, node_uuids, by_device, providers, *more)
             self.events.append('rows')
             return loaded
 

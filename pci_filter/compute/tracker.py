@@ -1,0 +1,139 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A tracker of PCI devices that decides from the devices themselves."""
+
+from __future__ import annotations
+
+import collections
+import typing
+
+import nova.conf
+from nova import exception
+from nova.objects import fields
+from nova.pci import manager
+from oslo_log import log as logging
+from oslo_utils import excutils
+
+from pci_filter.compute import device_tags
+from pci_filter.compute import pool_view
+from pci_filter import conf
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+#: Instance UUID -> the devices that it has.
+_Owned = collections.defaultdict[str, list[typing.Any]]
+
+
+class PciDevTracker(manager.PciDevTracker):
+    """Nova's tracker, without the pools that Nova keeps beside the devices.
+
+    A claim asks the same question of the devices as the scheduler asks of
+    their rows, and takes those that serve it. What it takes is told by the
+    status of the devices alone, so nothing gets out of step, and a claim that
+    fails leaves nothing behind.
+
+    :param context: nova.context.RequestContext
+    :param compute_node: nova.objects.ComputeNode of the host
+    """
+
+    def __init__(self, context: typing.Any, compute_node: typing.Any) -> None:
+        super().__init__(context, compute_node)
+        topology = self.stats.numa_topology
+        conf.register_opts(CONF)
+        self._tags = device_tags.DeviceTags(
+            self.dev_filter, write=CONF.pci_filter.write_tags)
+        self._tags.refresh(self.pci_devs)
+        # As they are in the rows.
+        self._rp_uuids = {
+            device.uuid: _rp_uuid(device) for device in self.pci_devs}
+        # In place of the one that Nova has just made to count in.
+        self.stats: typing.Any = pool_view.PoolView(
+            self.pci_devs, self._tags.of, topology,
+            write_summary=CONF.pci_filter.write_pci_stats)
+
+    def _initial_instance_usage(self) -> None:
+        """Find out which devices instances have; the others need no count."""
+        self.claims: _Owned = collections.defaultdict(list)
+        self.allocations: _Owned = collections.defaultdict(list)
+        owned = {fields.PciDeviceStatus.CLAIMED: self.claims,
+                 fields.PciDeviceStatus.ALLOCATED: self.allocations}
+        for device in self.pci_devs:
+            if device.status in owned:
+                owned[device.status][device.instance_uuid].append(device)
+
+    def _set_hvdevs(self, devices: typing.Any) -> None:
+        """Take over what the hypervisor reports, and the tags of it."""
+        super()._set_hvdevs(devices)
+        self._tags.refresh(self.pci_devs)
+
+    def _free_device(
+        self, dev: typing.Any, instance: typing.Any = None,
+    ) -> None:
+        """Free a device; what had to wait for that may change its tags."""
+        super()._free_device(dev, instance)
+        self._tags.refresh([dev])
+
+    def _claim_instance(
+        self, context: typing.Any, pci_requests: typing.Any,
+        instance_numa_topology: typing.Any,
+    ) -> list[typing.Any]:
+        """Claim devices for all requests of an instance, or none.
+
+        :raises nova.exception.PciDeviceRequestFailed: if they cannot be met
+        """
+        requests = pci_requests.requests
+        cells = (instance_numa_topology.cells
+                 if instance_numa_topology else None)
+        chosen = self.stats.choose_devices(requests, cells)
+        if chosen is None:
+            LOG.error(
+                'Instance %(instance)s cannot claim its PCI devices: '
+                '%(reason)s', {
+                    'instance': pci_requests.instance_uuid,
+                    'reason': self.stats.to_list().explain_requests(
+                        requests, None, cells).reason})
+            raise exception.PciDeviceRequestFailed(requests=pci_requests)
+        claimed: list[typing.Any] = []
+        try:
+            for device, request_id in chosen:
+                device.claim(pci_requests.instance_uuid)
+                claimed.append(device)
+                device.request_id = request_id
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                for device in reversed(claimed):
+                    device.free()
+        if cells and any(device.numa_node is None for device in claimed):
+            LOG.warning(
+                'Instance %(instance)s has a NUMA topology, and gets a PCI '
+                'device of which nobody knows the NUMA node.',
+                {'instance': pci_requests.instance_uuid})
+        return claimed
+
+    def save(self, context: typing.Any) -> None:
+        """Save the devices that have changed.
+
+        Nova records a device's placement provider without saying so, and
+        would only save it when something else of the device changes.
+        """
+        for device in self.pci_devs:
+            rp_uuid = _rp_uuid(device)
+            if rp_uuid != self._rp_uuids.get(device.uuid):
+                self._rp_uuids[device.uuid] = rp_uuid
+                device.extra_info = device.extra_info
+        super().save(context)
+
+
+def _rp_uuid(device: typing.Any) -> str | None:
+    return typing.cast('str | None', device.extra_info.get('rp_uuid'))
