@@ -50,6 +50,10 @@ def _parse_arguments():
         '--in-tree', action='store_true',
         help="leave Nova's own filter in place, to compare with")
     parser.add_argument(
+        '--tracker', action='store_true',
+        help='with our tracker on the compute side too; adds the tests of '
+             'NUMA servers and the unit tests of the tracker')
+    parser.add_argument(
         '--concurrency', type=int, default=os.cpu_count(), metavar='N',
         help='processes to run tests in (default: one per CPU)')
     parser.add_argument(
@@ -88,9 +92,12 @@ def _environment(arguments, witness_directory):
         os.environ,
         PCI_FILTER_NOVA_SLICE=arguments.slice,
         PCI_FILTER_NOVA_WITNESS=str(witness_directory))
-    environment.pop('PCI_FILTER_NOVA_IN_TREE', None)
-    if arguments.in_tree:
-        environment['PCI_FILTER_NOVA_IN_TREE'] = '1'
+    for name, chosen in (
+            ('PCI_FILTER_NOVA_IN_TREE', arguments.in_tree),
+            ('PCI_FILTER_NOVA_TRACKER', arguments.tracker)):
+        environment.pop(name, None)
+        if chosen:
+            environment[name] = '1'
     for name, value in (
             ('OS_STDOUT_CAPTURE', '1'), ('OS_STDERR_CAPTURE', '1'),
             ('OS_TEST_TIMEOUT', '160')):
@@ -98,14 +105,14 @@ def _environment(arguments, witness_directory):
     return environment
 
 
-def _report(directory, in_tree):
+def _report(directory, in_tree, tracker):
     """Print who decided; return True if that is as it should be."""
     from pci_filter.tests.functional.nova_suite import tally
     total = tally.read(directory)
     print('Decisions on PCI requests:')
     for what in sorted(total):
         print(f' - {what}: {total[what]}')
-    faults = tally.find_faults(total, in_tree)
+    faults = tally.find_faults(total, in_tree, tracker)
     for fault in faults:
         print(f'FAILED: {fault}')
     return not faults
@@ -121,7 +128,7 @@ def main():
         status = subprocess.run(
             _stestr(arguments, top), cwd=CHECKOUT,
             env=_environment(arguments, counts), check=False).returncode
-        decided = _report(counts, arguments.in_tree)
+        decided = _report(counts, arguments.in_tree, arguments.tracker)
     return status or not decided
 
 

@@ -24,6 +24,10 @@ OURS_ON_OURS = 'our filter on our pools'
 OURS_ON_THEIRS = "our filter on Nova's pools"
 THEIRS = "Nova's filter"
 CONSUMED = 'requests consumed from our pools'
+CLAIMED = 'claims by our tracker'
+CLAIMED_BY_THEIRS = "claims by Nova's tracker"
+# Where Nova still makes a PciDeviceStats while our tracker is in place.
+BUILT = 'PciDeviceStats made by '
 
 
 def read(directory):
@@ -34,13 +38,16 @@ def read(directory):
     return total
 
 
-def find_faults(total, in_tree):
+def find_faults(total, in_tree, tracker):
     """Return what is wrong with the counts, as a list of sentences."""
     if in_tree:
         expected, forbidden = [THEIRS], [OURS_ON_OURS, OURS_ON_THEIRS]
     else:
         expected = [OURS_ON_OURS, CONSUMED]
         forbidden = [OURS_ON_THEIRS, THEIRS]
+    if tracker:
+        expected.append(CLAIMED)
+        forbidden.append(CLAIMED_BY_THEIRS)
     faults = [f'no decision counted: {what}'
               for what in expected if not total[what]]
     faults += [f'{total[what]} decisions by the wrong side: {what}'

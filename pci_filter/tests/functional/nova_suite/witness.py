@@ -25,9 +25,11 @@ import logging
 import os
 import pathlib
 
+from nova.pci import manager
 from nova.scheduler.filters import pci_passthrough_filter as in_tree_filter
 from nova.tests.fixtures import conf as conf_fixture
 
+from pci_filter.tests.functional.nova_suite import stats_poison
 from pci_filter.tests.functional.nova_suite import tally
 
 IN_TREE_FILTERS = 'nova.scheduler.filters.all_filters'
@@ -85,18 +87,37 @@ def _count_consumption():
     objects.PciDevicePoolList.apply_requests = apply_requests
 
 
+def _count_claims(tracker):
+    """Count each claim by whose tracker took it; put ours in place."""
+    original = manager.PciDevTracker.claim_instance
+
+    @functools.wraps(original)
+    def claim_instance(self, *args, **kwargs):
+        counts[tally.CLAIMED if _is_ours(self)
+               else tally.CLAIMED_BY_THEIRS] += 1
+        return original(self, *args, **kwargs)
+
+    manager.PciDevTracker.claim_instance = claim_instance
+    if tracker:
+        from pci_filter.compute import activation
+        activation.activate()
+        stats_poison.install(counts)
+
+
 def _write(directory):
     path = pathlib.Path(directory) / f'{os.getpid()}.json'
     path.write_text(json.dumps(counts))
 
 
-def install(directory, in_tree):
+def install(directory, in_tree, tracker):
     """Prepare this process.
 
     :param directory: where the counts are written when the process ends
     :param in_tree: leave Nova's configuration alone, to compare with
+    :param tracker: put our tracker in place
     """
     _count_decisions()
+    _count_claims(tracker)
     if not in_tree:
         _count_consumption()
         _enable_our_filter()
