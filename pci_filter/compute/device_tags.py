@@ -16,8 +16,11 @@ from collections.abc import Iterable
 import typing
 
 from nova.objects import fields
+from oslo_log import log as logging
 
 from pci_filter.tags import pci_devices
+
+LOG = logging.getLogger(__name__)
 
 #: Of these the rows are about to go.
 _GONE: typing.Final = (
@@ -39,6 +42,7 @@ class DeviceTags:
         self._dev_filter = dev_filter
         self._write = write
         self._texts: dict[str, str] = {}
+        self._reported: set[str] = set()
 
     def refresh(self, devices: Iterable[typing.Any]) -> None:
         """Find out the tags of some devices, and store them.
@@ -64,7 +68,20 @@ class DeviceTags:
 
     def _store(self, device: typing.Any) -> None:
         text = self.of(device) if self._write else None
+        if text is not None and not pci_devices.is_readable(text):
+            self._report_unreadable(text)
+            text = None
         if pci_devices.is_stored(device.extra_info, text):
             return
         # Only an assignment makes Nova save it.
         device.extra_info = pci_devices.stored(device.extra_info, text)
+
+    def _report_unreadable(self, text: str) -> None:
+        """Say once that some tags are too long."""
+        if text in self._reported:
+            return
+        self._reported.add(text)
+        LOG.warning(
+            'These tags of [pci]device_spec are too long to be stored with '
+            'the devices: %(tags)s. nova-scheduler needs another of its '
+            '[pci_filter]tag_sources to know them.', {'tags': text})

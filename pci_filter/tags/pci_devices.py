@@ -15,14 +15,10 @@
 from collections.abc import Mapping
 import functools
 import json
-import typing
 
 from pci_filter.matching import pool as pool_module
 from pci_filter import model
 from pci_filter.tags import base
-
-#: Longer texts are not read: a group by them would take the disk.
-LONGEST: typing.Final = model.STORED_TAGS_LENGTH
 
 
 class PciDevicesTags(base.TagSource):
@@ -63,6 +59,16 @@ def to_text(tags: Mapping[str, object]) -> str:
         key: value for key, value in tags.items()
         if key not in pool_module.PLACEMENT_KEYS and value is not None},
         sort_keys=True)
+
+
+def is_readable(text: str) -> bool:
+    """Tell whether the scheduler can read a text of :func:`to_text`.
+
+    It reads so many bytes and no more: to group by longer texts databases use
+    their disks.
+    """
+    # With the quote that ends it, not the one before.
+    return len(json.dumps(text)) - 1 <= model.STORED_TAGS_LENGTH
 
 
 def from_text(text: str) -> model.Tags:
