@@ -65,6 +65,18 @@ def _sqlite_url(path: pathlib.Path) -> str:
     return f'sqlite:///{path}'
 
 
+def _forget_cells() -> None:
+    """Let Nova look each cell up anew."""
+    nova_context.CELL_CACHE.clear()
+    nova_context.CELLS = []
+
+
+def _close_cells() -> None:
+    for manager, _transport in nova_context.CELL_CACHE.values():
+        manager.writer.get_engine().dispose()
+    _forget_cells()
+
+
 class Databases:
     """The databases of one Nova: API, cell0 and cells.
 
@@ -100,12 +112,12 @@ class Databases:
             # Nobody reads these files after a crash, so don't wait for disks.
             opening.enter_context(
                 overriding('database', sqlite_synchronous=False))
-            opening.callback(self._forget_cells)
+            opening.callback(_close_cells)
             # Registers [DEFAULT]transport_url, which CellMapping looks at.
             oslo_messaging.TransportURL.parse(CONF, _NO_QUEUE)
             # Cells that an earlier user of this process knew must not be
             # taken for ours.
-            nova_context.reset_globals()
+            _forget_cells()
             self._open_api(opening)
             cell0 = self._map_cell(
                 objects.CellMapping.CELL0_UUID, 'cell0',
@@ -195,9 +207,3 @@ class Databases:
                         f'the database given for {cell.name} has compute '
                         'nodes already; give an empty one, since its rows '
                         'would be deleted')
-
-    @staticmethod
-    def _forget_cells() -> None:
-        for manager, _transport in nova_context.CELL_CACHE.values():
-            manager.writer.get_engine().dispose()
-        nova_context.reset_globals()
