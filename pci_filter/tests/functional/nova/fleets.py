@@ -18,6 +18,8 @@ import typing
 
 from hypothesis import strategies as st
 
+from pci_filter.tests.functional.nova import nova_release
+
 Device = dict[str, typing.Any]
 Tags = dict[str, typing.Any]
 
@@ -144,8 +146,9 @@ def _card(
 _tags = st.fixed_dictionaries({}, optional={
     'physical_network': st.sampled_from(PHYSNETS),
     'trusted': st.sampled_from(('true', 'True', 'false')),
-    'live_migratable': st.sampled_from(('true', 'yes', 'no')),
-    'managed': st.just('no'),
+    **({'live_migratable': st.sampled_from(('true', 'yes', 'no')),
+        'managed': st.just('no')}
+       if nova_release.HAS_LIVE_MIGRATABLE else {}),
     'color': st.sampled_from(('red', 'blue')),
     'resource_class': st.just('CUSTOM_THING'),
     'traits': st.just('CUSTOM_A,CUSTOM_B'),

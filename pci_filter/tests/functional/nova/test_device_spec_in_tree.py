@@ -32,6 +32,7 @@ from pci_filter import exception
 from pci_filter import model
 from pci_filter.tags import device_spec
 from pci_filter.tests import base
+from pci_filter.tests.functional.nova import nova_release
 
 #: What Nova raises for a value that it does not take. Some faults it does
 #: not expect at all.
@@ -146,8 +147,10 @@ _REMOTE = st.sampled_from(('true', 'True', 'yes', 'false', 'no', '', None))
 
 _SPEC = st.fixed_dictionaries({}, optional={
     'vendor_id': _IDS, 'product_id': _IDS, 'address': _ADDRESS,
-    'devname': st.sampled_from(('', None)), 'managed': _BOOLEAN,
-    'live_migratable': _BOOLEAN, 'trusted': st.sampled_from(('true', True)),
+    'devname': st.sampled_from(('', None)),
+    **({'managed': _BOOLEAN, 'live_migratable': _BOOLEAN}
+       if nova_release.HAS_LIVE_MIGRATABLE else {}),
+    'trusted': st.sampled_from(('true', True)),
     'physical_network': st.sampled_from(('net1', 'NET2', None))})
 _PLAIN_SPEC = st.fixed_dictionaries(
     {'tier': st.sampled_from(('gold', 'lead'))},
@@ -240,6 +243,9 @@ class TestNovasExamples(_AnyHost, testtools.TestCase):
         {'managed': 'yes'}, {'managed': '0'}, {'live_migratable': 'no'},
         {'live_migratable': '1'})
     def test_example(self, spec):
+        if not nova_release.HAS_LIVE_MIGRATABLE and (
+                spec.keys() & {'managed', 'live_migratable'}):
+            self.skipTest('these are tags like others to this Nova')
         devices = tuple(
             (address, parent, '8086', product, serial)
             for address, parent in (

@@ -23,6 +23,7 @@ from oslo_utils import uuidutils
 
 from pci_filter.cli.demo import scheduling
 from pci_filter.tests.functional.nova import fleets
+from pci_filter.tests.functional.nova import nova_release
 
 POLICIES = ('required', 'socket', 'legacy', 'preferred')
 
@@ -101,7 +102,8 @@ def _aliases(draw: st.DrawFn, devices: list[fleets.Device]) -> Ask:
         dev_type = {fleets.VDPA: fleets.VF}.get(
             device['dev_type'], device['dev_type'])
         specs = [{**spec, 'dev_type': dev_type} for spec in specs]
-    migratable = draw(st.sampled_from((None,) * 5 + ('true', 'false')))
+    migratable = nova_release.HAS_LIVE_MIGRATABLE and draw(
+        st.sampled_from((None,) * 5 + ('true', 'false')))
     if migratable:
         specs[0]['live_migratable'] = migratable
         # As a rule all alternatives say so, but nothing makes them.
