@@ -24,7 +24,7 @@ from pci_filter.compute import tracker
 from pci_filter import exception
 
 #: Major versions of the Nova releases that the tests run against.
-SUPPORTED: typing.Final = {34: 'Nova 2026.2 (34)'}
+SUPPORTED: typing.Final = {29: 'Nova 2024.1 (29)', 34: 'Nova 2026.2 (34)'}
 
 #: What the tracker overrides, and the parameters that are known.
 _OVERRIDDEN: typing.Final = {
