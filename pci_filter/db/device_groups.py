@@ -25,10 +25,14 @@ from pci_filter.db import extra_info
 from pci_filter.db import tables
 from pci_filter import model
 
-#: Compute nodes in one statement. MariaDB reads the whole table in place of
-#: an IN list of 1,000 or more (in_predicate_conversion_threshold), and no
-#: server runs out of memory for the groups of so few.
-NODES_PER_STATEMENT: typing.Final = 999
+#: Compute nodes in one IN list. MariaDB reads the whole table in place of a
+#: list of 1,000 or more (in_predicate_conversion_threshold).
+_NODES_PER_LIST: typing.Final = 999
+
+#: Compute nodes in one statement: more than placement returns by default, so
+#: that a database has all of its work at once, and few enough that no server
+#: runs out of memory for their groups.
+NODES_PER_STATEMENT: typing.Final = 2 * _NODES_PER_LIST
 
 AVAILABLE: typing.Final = 'available'
 
@@ -53,7 +57,7 @@ Groups = dict[model.DeviceKind, model.DeviceGroup]
 
 
 def _devices(
-    by_device: bool, providers: bool, stored_tags: bool,
+    by_device: bool, providers: bool, stored_tags: bool, lists: int,
 ) -> sa.Select[typing.Any]:
     """Return the devices that matter, one row each.
 
@@ -68,7 +72,8 @@ def _devices(
                <parent_ifname> [|| <line break> || <stored tags>] AS kind
                [, <rp_uuid>]
         FROM pci_devices d JOIN compute_nodes n ON n.id = d.compute_node_id
-        WHERE n.uuid IN (...) AND n.deleted = 0 AND d.deleted = 0
+        WHERE (n.uuid IN (...) [OR n.uuid IN (...)])
+              AND n.deleted = 0 AND d.deleted = 0
               AND d.status IN ('available', 'claimed', 'allocated')
 
     The kind is one text because a driver written in Python takes as long for
@@ -77,27 +82,9 @@ def _devices(
     devices = tables.pci_devices.c
     nodes = tables.compute_nodes.c
     free = sa.case((devices.status == AVAILABLE, devices.address))
-    kind = [
-        devices.vendor_id, devices.product_id,
-        sa.func.coalesce(sa.cast(devices.numa_node, sa.String), ''),
-        devices.dev_type,
-        sa.func.coalesce(
-            sa.func.nullif(devices.parent_addr, ''), devices.address)]
-    if by_device:
-        kind += [
-            sa.func.coalesce(free, ''),
-            sa.case((extra_info.has_card_serial(devices.extra_info), '1'),
-                    else_='')]
-    # Last, since it may contain anything.
-    kind.append(sa.func.coalesce(extra_info.extra_info_text(
-        devices.extra_info, 'parent_ifname', _IFNAME_LENGTH), ''))
-    text = functools.reduce(
-        lambda text, part: text + _SEPARATOR + part, kind)
-    if stored_tags:
-        # They contain anything but that: it is escaped in JSON.
-        text += _LINE_BREAK + extra_info.stored_tags(devices.extra_info)
     columns = [
-        nodes.id, nodes.uuid, free.label('free'), text.label('kind')]
+        nodes.id, nodes.uuid, free.label('free'),
+        _kind_text(free, by_device, stored_tags).label('kind')]
     if providers:
         columns.append(extra_info.extra_info_text(
             devices.extra_info, 'rp_uuid', _UUID_LENGTH).label('rp_uuid'))
@@ -105,18 +92,47 @@ def _devices(
         tables.pci_devices.join(
             tables.compute_nodes, nodes.id == devices.compute_node_id)
     ).where(
-        nodes.uuid.in_(sa.bindparam('node_uuids', expanding=True)),
+        sa.or_(*(
+            nodes.uuid.in_(sa.bindparam(_list_name(number), expanding=True))
+            for number in range(lists))),
         nodes.deleted == 0,
         devices.deleted == 0,
         devices.status.in_((AVAILABLE, *IN_USE)),
     )
 
 
+def _kind_text(
+    free: sa.ColumnElement[typing.Any], by_device: bool, stored_tags: bool,
+) -> sa.ColumnElement[typing.Any]:
+    """Return what a row says of its kind, as one text; see above."""
+    devices = tables.pci_devices.c
+    parts = [
+        devices.vendor_id, devices.product_id,
+        sa.func.coalesce(sa.cast(devices.numa_node, sa.String), ''),
+        devices.dev_type,
+        sa.func.coalesce(
+            sa.func.nullif(devices.parent_addr, ''), devices.address)]
+    if by_device:
+        parts += [
+            sa.func.coalesce(free, ''),
+            sa.case((extra_info.has_card_serial(devices.extra_info), '1'),
+                    else_='')]
+    # Last, since it may contain anything.
+    parts.append(sa.func.coalesce(extra_info.extra_info_text(
+        devices.extra_info, 'parent_ifname', _IFNAME_LENGTH), ''))
+    text = functools.reduce(
+        lambda text, part: text + _SEPARATOR + part, parts)
+    if stored_tags:
+        # They contain anything but that: it is escaped in JSON.
+        text += _LINE_BREAK + extra_info.stored_tags(devices.extra_info)
+    return text
+
+
 @functools.lru_cache(maxsize=8)
 def _statement(
-    by_device: bool, providers: bool, stored_tags: bool,
+    by_device: bool, providers: bool, stored_tags: bool, lists: int,
 ) -> sa.Select[typing.Any]:
-    """Return the statement, with the list of node UUIDs yet to be bound.
+    """Return the statement, with the lists of node UUIDs yet to be bound.
 
     .. code-block:: sql
 
@@ -130,7 +146,7 @@ def _statement(
     SELECT.
     """
     device = _devices(
-        by_device, providers, stored_tags).subquery('device').c
+        by_device, providers, stored_tags, lists).subquery('device').c
     key = [device.kind, *([device.rp_uuid] if providers else ())]
     return sa.select(
         # Sorting by a number is quicker than by a UUID.
@@ -163,11 +179,14 @@ def load(
     :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
         the database cannot answer
     """
-    statement = _statement(by_device, providers, stored_tags)
     kinds = _Kinds(by_device, stored_tags)
     loaded: dict[str, Groups] = {}
-    for uuids in _chunks(node_uuids):
-        for row in connection.execute(statement, {'node_uuids': uuids}):
+    for uuids in _chunks(node_uuids, NODES_PER_STATEMENT):
+        lists = list(_chunks(uuids, _NODES_PER_LIST))
+        for row in connection.execute(
+                _statement(by_device, providers, stored_tags, len(lists)),
+                {_list_name(number): part
+                 for number, part in enumerate(lists)}):
             uuid, available, first_address, total, text, *provider = row
             kind = kinds[text]
             group = model.DeviceGroup(
@@ -183,9 +202,15 @@ def load(
     return loaded
 
 
-def _chunks(node_uuids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Yield the compute nodes of each statement, about as many in each."""
-    number = -(-len(node_uuids) // NODES_PER_STATEMENT)
+def _list_name(number: int) -> str:
+    return f'node_uuids_{number}'
+
+
+def _chunks(
+    node_uuids: Sequence[str], size: int,
+) -> Iterator[Sequence[str]]:
+    """Yield at most so many at a time, about as many each time."""
+    number = -(-len(node_uuids) // size)
     for first in range(number):
         yield node_uuids[first::number]
 

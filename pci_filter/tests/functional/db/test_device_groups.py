@@ -15,6 +15,7 @@
 import dataclasses
 import json
 import operator
+import re
 import uuid
 
 import fixtures
@@ -281,8 +282,6 @@ class DeviceGroupsMixin(base.DatabaseMixin):
 
     def test_statements_for_so_many_nodes(self):
         most = device_groups.NODES_PER_STATEMENT
-        # MariaDB: in_predicate_conversion_threshold is 1000.
-        self.assertLess(most, 1000)
         uuids = self.add_nodes(most + 1)
         for node in (uuids[0], uuids[-1]):
             self.add_devices(node)
@@ -293,14 +292,31 @@ class DeviceGroupsMixin(base.DatabaseMixin):
                              self.totals(*some))
             self.assertEqual(number, len(statements))
 
+    def test_lists_of_so_many_nodes(self):
+        uuids = self.add_nodes(1000)
+        for node in (uuids[0], uuids[-1]):
+            self.add_devices(node)
+        statements = self.statements()
+        self.assertEqual(
+            {uuids[0]: 1, uuids[-1]: 1}, self.totals(*uuids))
+        [(text, _)] = statements
+        lists = re.findall(
+            r'uuid IN \(([^()]*(?:\([^()]*\)[^()]*)*)\)', text)
+        # MariaDB: in_predicate_conversion_threshold is 1000.
+        self.assertEqual([500, 500], [of.count(',') + 1 for of in lists])
+
     def test_nodes_share_kinds(self):
         uuids = self.add_nodes(3)
         for node in uuids:
             self.add_devices(node, {}, {'numa_node': 1})
-        for chunk in (999, 1):
+        for in_statement, in_list in ((999, 999), (999, 1), (2, 1), (1, 1)):
             self.useFixture(fixtures.MonkeyPatch(
-                'pci_filter.db.device_groups.NODES_PER_STATEMENT', chunk))
+                'pci_filter.db.device_groups.NODES_PER_STATEMENT',
+                in_statement))
+            self.useFixture(fixtures.MonkeyPatch(
+                'pci_filter.db.device_groups._NODES_PER_LIST', in_list))
             loaded = self.load_nodes(*uuids)
+            self.assertEqual(set(uuids), set(loaded))
             self.assertEqual(2, len({
                 kind for groups in loaded.values() for kind in groups}))
 
