@@ -232,18 +232,20 @@ class Question:
         enough = self._enough + sum(map(len, providers))
         shape: list[object] = []
         families: dict[str, int] = {}
-        chosen = dict.fromkeys(
-            rp_uuid for rp_uuids in providers for rp_uuid in rp_uuids)
+        chosen = dict.fromkeys(itertools.chain.from_iterable(providers))
         for rp_uuid in chosen:
             pool = by_provider.get(rp_uuid)
-            shares = tuple(rp_uuids.count(rp_uuid) for rp_uuids in providers)
+            # Asked for every candidate of every host, so built of no more
+            # objects than it takes.
+            shape += [rp_uuids.count(rp_uuid) for rp_uuids in providers]
             if pool is None:
-                shape.append(shares)
+                shape.append(None)
             else:
-                shape.append((
-                    shares, self._roles[pool.kind], pool.blocked,
-                    families.setdefault(pool.kind.address, len(families)),
-                    min(pool.count, enough)))
+                kind = pool.kind
+                shape += (
+                    self._roles[kind], pool.blocked,
+                    families.setdefault(kind.address, len(families)),
+                    pool.count if pool.count < enough else enough)
         if self._placed:
             counted: dict[int, int] = {}
             for pool in pools:

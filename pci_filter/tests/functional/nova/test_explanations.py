@@ -90,5 +90,25 @@ class TestExplanations(base.NovaTestCase):
         self.assertEqual(([], 0), self.ask(logging.INFO, 3)[:2])
         self.assertEqual(([], 0), self.ask(logging.INFO, 1)[:2])
 
+    def test_candidates_at_debug(self):
+        """What Nova logs of each candidate is still there for who wants it."""
+        self.add_host('host0')
+        manager = self.our_manager()
+        passed = []
+        for level in (logging.DEBUG, logging.INFO):
+            spec = scheduling.request_spec([base.vf_request()])
+            with fixtures.FakeLogger(level=level) as log:
+                state, = scheduling.host_states(manager, spec)
+                candidates = state.allocation_candidates
+                passed.append(scheduling.passing_hosts(
+                    manager, [state], spec))
+            self.assertEqual(candidates, state.allocation_candidates)
+            self.assertIsNot(candidates, state.allocation_candidates)
+            self.assertEqual(
+                level == logging.DEBUG,
+                'PciPassthroughFilter accepted allocation candidate'
+                in log.output)
+        self.assertEqual([{'host0'}] * 2, passed)
+
     def test_not_explained_unless_logged(self):
         self.assertEqual(([], 0), self.ask(logging.WARNING, 5)[:2])
