@@ -197,7 +197,7 @@ class Question:
         """Return what matters of the pools, in the order of a claim.
 
         Pools that follow each other in the same role are as good as one. It
-        starts with a role that is none, as no shape of an allocation does.
+        consists of tuples, of which a shape of an allocation has none.
         """
         shape: list[object] = []
         families: dict[str, int] = {}
