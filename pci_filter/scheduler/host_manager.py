@@ -26,7 +26,7 @@ from pci_filter import exception
 from pci_filter.scheduler import host_states
 
 #: Releases that the tests run against.
-SUPPORTED: typing.Final = 'Nova 2026.2 (34)'
+SUPPORTED: typing.Final = 'Nova 2024.1 (29), Nova 2026.2 (34)'
 
 _INSTEAD: typing.Final = (
     'Remove PciPassthroughFilter of pci_filter from '
