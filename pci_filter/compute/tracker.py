@@ -26,6 +26,7 @@ from oslo_utils import excutils
 
 from pci_filter.compute import device_tags
 from pci_filter.compute import pool_view
+from pci_filter.compute import relatives
 from pci_filter import conf
 
 CONF = nova.conf.CONF
@@ -49,6 +50,8 @@ class PciDevTracker(manager.PciDevTracker):
 
     def __init__(self, context: typing.Any, compute_node: typing.Any) -> None:
         super().__init__(context, compute_node)
+        # Addresses of what is in the rows but was not reported.
+        self._gone: set[str] = set()
         topology = self.stats.numa_topology
         conf.register_opts(CONF)
         self._tags = device_tags.DeviceTags(
@@ -75,13 +78,29 @@ class PciDevTracker(manager.PciDevTracker):
     def _set_hvdevs(self, devices: typing.Any) -> None:
         """Take over what the hypervisor reports, and the tags of it."""
         super()._set_hvdevs(devices)
+        self._gone = {device.address for device in self.pci_devs}.difference(
+            device['address'] for device in devices)
+        relatives.settle(self.pci_devs)
         self._tags.refresh(self.pci_devs)
 
     def _free_device(
         self, dev: typing.Any, instance: typing.Any = None,
     ) -> None:
-        """Free a device; what had to wait for that may change its tags."""
+        """Free a device; what had to wait for that may change its tags.
+
+        A device that is no longer there goes then. Nova 2025.2 and later do
+        that too, but also if the device was away and is there again.
+        """
+        beside = relatives.of(dev)
+        changes = dev.address in self.stale
+        getattr(self, 'to_be_removed_when_freed', {}).pop(dev.address, None)
         super()._free_device(dev, instance)
+        if dev.address in self._gone:
+            dev.remove()
+            changes = True
+        if changes:
+            self._build_device_tree(self.pci_devs)
+        relatives.settle([dev, *beside])
         self._tags.refresh([dev])
 
     def _claim_instance(
