@@ -50,15 +50,14 @@ def _unescaped(text: str) -> model.Tags | None:
 def to_text(tags: Mapping[str, object]) -> str:
     """Return tags as they are stored: the same text for the same tags.
 
-    What placement alone matches is left out, and so is what is null: nothing
-    can ask for it.
+    What placement alone matches is left out. What is null is not: nothing can
+    ask for it, but it counts when Nova puts pools in order.
 
     :param tags: what ``[pci]device_spec`` says of a device
     """
     return json.dumps({
         key: value for key, value in tags.items()
-        if key not in pool_module.PLACEMENT_KEYS and value is not None},
-        sort_keys=True)
+        if key not in pool_module.PLACEMENT_KEYS}, sort_keys=True)
 
 
 def is_readable(text: str) -> bool:
