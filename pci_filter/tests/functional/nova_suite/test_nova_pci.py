@@ -31,6 +31,9 @@ TRACKER_MODULES = (
     'nova.tests.unit.pci.test_manager',
 )
 
+# Ours, on Nova's test stack.
+DEPLOYMENT_MODULES = ('pci_filter.tests.functional.nova_suite.deployment',)
+
 _TRACKER_TEST = 'nova.tests.unit.pci.test_manager.PciDevTrackerTestCase.'
 
 # Tests that assert how Nova's tracker keeps its books.
@@ -81,7 +84,10 @@ def load_tests(loader, standard_tests, pattern):
         directory=os.environ['PCI_FILTER_NOVA_WITNESS'],
         in_tree=bool(os.environ.get('PCI_FILTER_NOVA_IN_TREE')),
         tracker=tracker)
-    modules = MODULES + TRACKER_MODULES if tracker else MODULES
-    return _sliced(
-        loader.loadTestsFromNames(modules), slice_text,
-        skipped=NOT_APPLICABLE if tracker else ())
+    if not tracker:
+        return _sliced(loader.loadTestsFromNames(MODULES), slice_text, ())
+    return unittest.TestSuite([
+        _sliced(loader.loadTestsFromNames(MODULES + TRACKER_MODULES),
+                slice_text, skipped=NOT_APPLICABLE),
+        # Too few to be sliced.
+        loader.loadTestsFromNames(DEPLOYMENT_MODULES)])
