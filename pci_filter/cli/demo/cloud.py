@@ -136,6 +136,7 @@ class EmbeddedCloud:
         device_spec: Sequence[str],
         numa_topology: typing.Any = None,
         in_placement: bool = False,
+        tracker: Callable[..., typing.Any] | None = None,
     ) -> compute_host.Host:
         """Add a compute host as a first start of nova-compute would.
 
@@ -146,6 +147,7 @@ class EmbeddedCloud:
         :param numa_topology: NUMATopology object of the host, if any
         :param in_placement: give each device the resource provider that
             [pci]report_in_placement would give it
+        :param tracker: the class of its PCI tracker, None for Nova's
         :raises nova.exception.PciConfigInvalidSpec: if device_spec is faulty
         """
         mapping = self.cells[cell]
@@ -153,18 +155,19 @@ class EmbeddedCloud:
             node = scheduling.create_compute_node(
                 context, hostname, numa_topology)
             host = compute_host.Host(
-                hostname, mapping, node.id, node.uuid, tuple(device_spec))
-            tracker = compute_host.new_tracker(context, host, node)
-            tracker.update_devices_from_hypervisor_resources(
+                hostname, mapping, node.id, node.uuid, tuple(device_spec),
+                tracker)
+            started = compute_host.new_tracker(context, host, node)
+            started.update_devices_from_hypervisor_resources(
                 json.dumps(list(map(dict, devices))))
             if in_placement:
-                compute_host.assign_providers(tracker)
-            compute_host.save(context, host, tracker, node)
+                compute_host.assign_providers(started)
+            compute_host.save(context, host, started, node)
         objects.HostMapping(
             nova_context.get_admin_context(), host=hostname,
             cell_mapping=mapping).create()
         self.hosts[hostname] = host
-        self._trackers[hostname] = tracker
+        self._trackers[hostname] = started
         return host
 
     def tracker(self, host: compute_host.Host) -> typing.Any:

@@ -12,6 +12,7 @@
 
 """What nova-compute does to PCI devices, without a nova-compute."""
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 import typing
@@ -51,6 +52,7 @@ class Host:
     :param node_id: id of its compute_nodes row
     :param node_uuid: uuid of its compute_nodes row
     :param device_spec: its [pci]device_spec values
+    :param tracker: the class of its PCI tracker, None for Nova's
     """
 
     name: str
@@ -58,6 +60,7 @@ class Host:
     node_id: int
     node_uuid: str
     device_spec: tuple[str, ...]
+    tracker: Callable[..., typing.Any] | None = None
 
     def load_node(self, context: typing.Any) -> typing.Any:
         """Read the host's ComputeNode.
@@ -78,7 +81,7 @@ def new_tracker(
     :raises nova.exception.PciConfigInvalidSpec: if device_spec is faulty
     """
     with databases.overriding('pci', device_spec=list(host.device_spec)):
-        tracker = pci_manager.PciDevTracker(
+        tracker = (host.tracker or pci_manager.PciDevTracker)(
             context, node or host.load_node(context))
     tracker.stats.populate_pools_metadata_from_assigned_devices()
     return tracker

@@ -12,6 +12,8 @@
 
 """What the tests with a real Nova share."""
 
+import dataclasses
+import json
 import logging
 import typing
 
@@ -49,6 +51,46 @@ class Cloud(embedded.EmbeddedCloud):
                     device, {'uuid': device.instance_uuid})
         with self.target(host.cell) as context:
             compute_host.save(context, host, tracker)
+
+    def running(self, host: typing.Any) -> typing.Any:
+        """Return the tracker that keeps the rows of a host."""
+        return self._trackers[host.name]
+
+    def start_anew(
+        self, host: typing.Any, devices: typing.Any,
+        device_spec: typing.Any = None, tracker: typing.Any = None,
+    ) -> typing.Any:
+        """Let a host's nova-compute start with what it finds then.
+
+        :param host: the host
+        :param devices: what the virt driver reports
+        :param device_spec: its new [pci]device_spec, None for the old one
+        :param tracker: the class of its new tracker, None for the old one
+        :returns: the host as it is then
+        """
+        host = dataclasses.replace(
+            host, tracker=tracker or host.tracker,
+            device_spec=tuple(device_spec or host.device_spec))
+        with self._transaction(host.cell) as context:
+            started = compute_host.new_tracker(context, host)
+            started.update_devices_from_hypervisor_resources(
+                json.dumps(devices))
+            compute_host.save(context, host, started)
+        self.hosts[host.name] = host
+        self._trackers[host.name] = started
+        return host
+
+    def save(self, host: typing.Any) -> None:
+        """Save what a host's tracker knows, as nova-compute does."""
+        with self._transaction(host.cell) as context:
+            compute_host.save(context, host, self.running(host))
+
+    def rows(self, host: typing.Any) -> dict[str, typing.Any]:
+        """Return the rows of a host's devices by address."""
+        with self.target(host.cell) as context:
+            return {row['address']: row
+                    for row in main_db.pci_device_get_all_by_node(
+                        context, host.node_id)}
 
     def engine(self, cell: typing.Any) -> typing.Any:
         """Return the SQLAlchemy engine of a cell's database."""
