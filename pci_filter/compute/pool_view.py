@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 import functools
+import operator
 import typing
 
 from nova.objects import fields
@@ -37,6 +38,10 @@ TagsOf = Callable[[typing.Any], 'str | None']
 
 _Devices = list[typing.Any]
 
+#: Address and provider of a device, and itself.
+_Found = tuple[str, 'str | None', typing.Any]
+_BY_ADDRESS: typing.Final = operator.itemgetter(0)
+
 #: The arguments of _pool_kind.
 _Key = tuple[str, str, 'int | None', str, str, 'str | None', str]
 
@@ -48,7 +53,7 @@ class PoolView:
     made of the devices as they are at that moment: what is not counted cannot
     be miscounted.
 
-    :param devices: nova.objects.PciDevice objects, the tracker's own list
+    :param devices: nova.objects.PciDeviceList, the tracker's own
     :param tags_of: what tells their tags
     :param host_topology: nova.objects.NUMATopology of the host, if it has one
     :param write_summary: whether there is to be a summary of the pools
@@ -56,7 +61,7 @@ class PoolView:
 
     def __init__(
         self,
-        devices: Iterable[typing.Any],
+        devices: typing.Any,
         tags_of: TagsOf,
         host_topology: device_requests.HostTopology | None,
         write_summary: bool,
@@ -161,14 +166,22 @@ class PoolView:
     def _sort(self) -> tuple[
             list[matching.PciDevicePool], dict[matching.PoolKind, _Devices]]:
         """Return the pools, and the devices of each by address."""
-        alike: dict[_Key, _Devices] = {}
+        alike: dict[_Key, list[_Found]] = {}
         in_use = set()
-        for device in self._devices:
+        # Reading an attribute of Nova's objects is slow: each is read once.
+        for device in self._devices.objects:
             status = device.status
             if status == fields.PciDeviceStatus.AVAILABLE:
                 text = self._tags_of(device)
                 if text is not None:
-                    alike.setdefault(_key(device, text), []).append(device)
+                    address, extra_info = device.address, device.extra_info
+                    key = (
+                        device.vendor_id, device.product_id,
+                        device.numa_node, device.dev_type,
+                        device.parent_addr or address,
+                        extra_info.get('parent_ifname'), text)
+                    alike.setdefault(key, []).append(
+                        (address, extra_info.get('rp_uuid'), device))
             elif status in _IN_USE:
                 in_use.add(
                     (device.parent_addr or device.address, device.dev_type))
@@ -176,18 +189,11 @@ class PoolView:
         devices = {}
         for key, found in alike.items():
             kind = _pool_kind(*key)
-            found.sort(key=lambda device: device.address)
-            devices[kind] = found
+            found.sort(key=_BY_ADDRESS)
+            devices[kind] = [device for _, _, device in found]
             pools.append(matching.PciDevicePool(
-                kind, len(found), _rp_uuid(found), found[0].address))
+                kind, len(found), _rp_uuid(found), found[0][0]))
         return pool_module.mark_blocked(pools, in_use), devices
-
-
-def _key(device: typing.Any, tags: str) -> _Key:
-    return (
-        device.vendor_id, device.product_id, device.numa_node,
-        device.dev_type, device.parent_addr or device.address,
-        device.extra_info.get('parent_ifname'), tags)
 
 
 def _pool_kind(
@@ -202,8 +208,8 @@ def _pool_kind(
 _tags = functools.lru_cache(maxsize=1024)(pci_devices.from_text)
 
 
-def _rp_uuid(devices: _Devices) -> str | None:
+def _rp_uuid(found: Iterable[_Found]) -> str | None:
     """Return the provider of the devices; None if unknown or contradictory."""
-    rp_uuids = {device.extra_info.get('rp_uuid') for device in devices}
+    rp_uuids = {rp_uuid for _, rp_uuid, _ in found}
     rp_uuids.discard(None)
     return rp_uuids.pop() if len(rp_uuids) == 1 else None
