@@ -27,6 +27,7 @@ from rich import console as rich_console
 
 from benchmarks import bed as bed_module
 from benchmarks.cases import cells
+from benchmarks.cases import claim
 from benchmarks.cases import decisions
 from benchmarks.cases import flatness
 from benchmarks.cases import loading
@@ -48,7 +49,7 @@ _MAIN: typing.Final = (decisions, loading, no_pci, profile, numa)
 _LARGEST: typing.Final = (flatness, memory)
 
 #: Cases with hosts of their own.
-_ALONE: typing.Final = (micro, cells)
+_ALONE: typing.Final = (micro, claim, cells)
 
 
 class _Run:

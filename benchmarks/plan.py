@@ -22,7 +22,7 @@ MAIN_SIZE: typing.Final = 1000
 
 CASES: typing.Final = (
     'decision', 'requests', 'numa', 'load', 'nopci', 'flat', 'memory',
-    'profile', 'micro', 'cells')
+    'profile', 'micro', 'claim', 'cells')
 
 
 @dataclasses.dataclass(frozen=True)
