@@ -145,11 +145,14 @@ Read by ``pci-filter-nova-compute``. Nova's own filter decides from the
 summary, so keep it while any nova-scheduler may run without ours, or while you
 may want to go back. Set it to false when every scheduler runs the filter of
 this package with ``pci_devices`` among its ``tag_sources``; the summary is
-NULL then.
+NULL then. Requests without PCI devices see no PCI devices on the host then:
+where the PCI weigher or the NUMA topology filter is to keep them away from
+these, set ``load_for`` of nova-scheduler to ``all_requests``.
 
 Related options:
 
 * ``[pci_filter] write_tags``
+* ``[pci_filter] load_for`` of nova-scheduler
 * ``[pci_filter] tag_sources`` of nova-scheduler
 """),
 ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 
 from pci_filter import exception
@@ -30,6 +31,9 @@ def main() -> int | None:
     if importlib.util.find_spec('nova') is None:
         return _fail('Nova is not installed in this environment. Install '
                      'pci_filter into the one that nova-compute runs in.')
+    # It tells Nova and oslo.config which files to read, nova-compute.conf
+    # among them.
+    sys.argv[0] = os.path.join(os.path.dirname(sys.argv[0]), 'nova-compute')
     # Nova decides about eventlet when this is imported, so it comes before
     # anything else of Nova.
     compute = importlib.import_module('nova.cmd.compute')

@@ -73,4 +73,6 @@ def _major(release: str) -> int | None:
 
 def _refuse(found: str) -> typing.NoReturn:
     raise exception.UnsupportedNova(
-        found, ', '.join(SUPPORTED.values()), "Run Nova's own nova-compute")
+        found, ', '.join(SUPPORTED.values()),
+        "Run Nova's own nova-compute, after you have taken the tags out of "
+        'the rows of this host (see "Going back" in the documentation),')

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import functools
 import operator
 import typing
@@ -42,8 +44,8 @@ _Devices = list[typing.Any]
 _Found = tuple[str, 'str | None', typing.Any]
 _BY_ADDRESS: typing.Final = operator.itemgetter(0)
 
-#: The arguments of _pool_kind.
-_Key = tuple[str, str, 'int | None', str, str, 'str | None', str]
+#: What devices have in common that are in one pool, the tags as a text.
+_Key = tuple[str, str, 'int | None', str, str, str]
 
 
 class PoolView:
@@ -70,13 +72,14 @@ class PoolView:
         self._tags_of = tags_of
         self._host_topology = host_topology
         self._write_summary = write_summary
+        self._syncing = False
 
     @property
     def pools(self) -> list[dict[str, object]]:
         """The pools as the dicts that in-tree code reads."""
         return self.to_list().pools
 
-    def __iter__(self) -> typing.Iterator[dict[str, object]]:
+    def __iter__(self) -> Iterator[dict[str, object]]:
         return iter(self.pools)
 
     def to_list(self, numa_guest: bool = False) -> objects.PciDevicePoolList:
@@ -129,8 +132,23 @@ class PoolView:
             for pool, count in shares
             for _ in range(count)]
 
+    @contextlib.contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Have no free devices while Nova takes over what was reported.
+
+        For each device that goes it asks whether that is still among them, so
+        as to take it out: with many devices that took half a minute.
+        """
+        self._syncing = True
+        try:
+            yield
+        finally:
+            self._syncing = False
+
     def get_free_devs(self) -> _Devices:
         """Return the devices that are available."""
+        if self._syncing:
+            return []
         return [device for device in self._devices
                 if device.status == fields.PciDeviceStatus.AVAILABLE
                 and self._tags_of(device) is not None]
@@ -152,7 +170,7 @@ class PoolView:
         """Do nothing: the pools have the providers of their devices."""
 
     def add_device(self, device: typing.Any) -> None:
-        """Do nothing: there is nothing to be counted, here and below."""
+        """Do nothing: Nova tells of each change, and nothing is counted."""
 
     remove_device = update_device = add_device
 
@@ -175,11 +193,13 @@ class PoolView:
                 text = self._tags_of(device)
                 if text is not None:
                     address, extra_info = device.address, device.extra_info
+                    dev_type = device.dev_type
                     key = (
                         device.vendor_id, device.product_id,
-                        device.numa_node, device.dev_type,
+                        device.numa_node, dev_type,
                         device.parent_addr or address,
-                        extra_info.get('parent_ifname'), text)
+                        _completed(text, dev_type,
+                                   extra_info.get('parent_ifname')))
                     alike.setdefault(key, []).append(
                         (address, extra_info.get('rp_uuid'), device))
             elif status in _IN_USE:
@@ -188,7 +208,7 @@ class PoolView:
         pools = []
         devices = {}
         for key, found in alike.items():
-            kind = _pool_kind(*key)
+            kind = matching.PoolKind(*key[:-1], _tags(key[-1]))
             found.sort(key=_BY_ADDRESS)
             devices[kind] = [device for _, _, device in found]
             pools.append(matching.PciDevicePool(
@@ -196,16 +216,14 @@ class PoolView:
         return pool_module.mark_blocked(pools, in_use), devices
 
 
-def _pool_kind(
-    vendor_id: str, product_id: str, numa_node: int | None, dev_type: str,
-    address: str, parent_ifname: str | None, tags: str,
-) -> matching.PoolKind:
-    return matching.PoolKind(
-        vendor_id, product_id, numa_node, dev_type, address,
-        pool_module.complete_tags(_tags(tags), dev_type, parent_ifname))
-
-
 _tags = functools.lru_cache(maxsize=1024)(pci_devices.from_text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _completed(text: str, dev_type: str, parent_ifname: str | None) -> str:
+    """Return the tags of a pool as a text: the same for the same tags."""
+    return pci_devices.to_text(pool_module.complete_tags(
+        _tags(text), dev_type, parent_ifname))
 
 
 def _rp_uuid(found: Iterable[_Found]) -> str | None:

@@ -22,7 +22,6 @@ from nova import exception
 from nova.objects import fields
 from nova.pci import manager
 from oslo_log import log as logging
-from oslo_utils import excutils
 
 from pci_filter.compute import device_tags
 from pci_filter.compute import pool_view
@@ -30,6 +29,7 @@ from pci_filter.compute import relatives
 from pci_filter import conf
 
 CONF = nova.conf.CONF
+conf.register_opts(CONF)
 LOG = logging.getLogger(__name__)
 
 #: Instance UUID -> the devices that it has.
@@ -53,13 +53,11 @@ class PciDevTracker(manager.PciDevTracker):
         # Addresses of what is in the rows but was not reported.
         self._gone: set[str] = set()
         topology = self.stats.numa_topology
-        conf.register_opts(CONF)
         self._tags = device_tags.DeviceTags(
             self.dev_filter, write=CONF.pci_filter.write_tags)
         self._tags.refresh(self.pci_devs)
         # As they are in the rows.
-        self._rp_uuids = {
-            device.uuid: _rp_uuid(device) for device in self.pci_devs}
+        self._rp_uuids = self._current_rp_uuids()
         # In place of the one that Nova has just made to count in.
         self.stats: typing.Any = pool_view.PoolView(
             self.pci_devs, self._tags.of, topology,
@@ -77,7 +75,8 @@ class PciDevTracker(manager.PciDevTracker):
 
     def _set_hvdevs(self, devices: typing.Any) -> None:
         """Take over what the hypervisor reports, and the tags of it."""
-        super()._set_hvdevs(devices)
+        with self.stats.syncing():
+            super()._set_hvdevs(devices)
         self._gone = {device.address for device in self.pci_devs}.difference(
             device['address'] for device in devices)
         relatives.settle(self.pci_devs)
@@ -129,10 +128,16 @@ class PciDevTracker(manager.PciDevTracker):
                 device.claim(pci_requests.instance_uuid)
                 claimed.append(device)
                 device.request_id = request_id
-        except Exception:
-            with excutils.save_and_reraise_exception():
-                for device in reversed(claimed):
-                    device.free()
+        except Exception as error:
+            for device in reversed(claimed):
+                device.free()
+            LOG.exception(
+                'Instance %(instance)s cannot claim PCI device %(address)s, '
+                'though it is available.', {
+                    'instance': pci_requests.instance_uuid,
+                    'address': device.address})
+            raise exception.PciDeviceRequestFailed(
+                requests=pci_requests) from error
         if cells and any(device.numa_node is None for device in claimed):
             LOG.warning(
                 'Instance %(instance)s has a NUMA topology, and gets a PCI '
@@ -146,13 +151,14 @@ class PciDevTracker(manager.PciDevTracker):
         Nova records a device's placement provider without saying so, and
         would only save it when something else of the device changes.
         """
+        current = self._current_rp_uuids()
         for device in self.pci_devs:
-            rp_uuid = _rp_uuid(device)
-            if rp_uuid != self._rp_uuids.get(device.uuid):
-                self._rp_uuids[device.uuid] = rp_uuid
+            uuid = device.uuid
+            if current[uuid] != self._rp_uuids.get(uuid):
                 device.extra_info = device.extra_info
+        self._rp_uuids = current
         super().save(context)
 
-
-def _rp_uuid(device: typing.Any) -> str | None:
-    return typing.cast('str | None', device.extra_info.get('rp_uuid'))
+    def _current_rp_uuids(self) -> dict[str, str | None]:
+        return {device.uuid: device.extra_info.get('rp_uuid')
+                for device in self.pci_devs}

@@ -50,8 +50,8 @@ def _unescaped(text: str) -> model.Tags | None:
 def to_text(tags: Mapping[str, object]) -> str:
     """Return tags as they are stored: the same text for the same tags.
 
-    What placement alone matches is left out. What is null is not: nothing can
-    ask for it, but it counts when Nova puts pools in order.
+    What placement alone matches is left out. What is null is not: it serves
+    whatever a missing tag serves, but counts when Nova puts pools in order.
 
     :param tags: what ``[pci]device_spec`` says of a device
     """

@@ -48,10 +48,16 @@ class TestText(base.UnitTestCase):
             '{"a": "1", "b": "2"}', pci_devices.to_text({'b': '2', 'a': '1'}))
         self.assertEqual('{}', pci_devices.to_text({}))
 
-    def test_what_nobody_can_ask_for(self):
+    def test_what_placement_matches_is_left_out(self):
         self.assertEqual('{"tier": "gold"}', pci_devices.to_text({
-            'tier': 'gold', 'physical_network': None, 'traits': 'A,B',
-            'resource_class': 'X', 'rp_uuid': None}))
+            'tier': 'gold', 'traits': 'A,B', 'resource_class': 'X',
+            'rp_uuid': None}))
+
+    def test_null_is_kept(self):
+        # Nova sorts pools by how many tags they have.
+        self.assertEqual('{"physical_network": null, "tier": "gold"}',
+                         pci_devices.to_text(
+                             {'tier': 'gold', 'physical_network': None}))
 
     def test_values_keep_their_types(self):
         for value in (True, False, 0, 5, 0.5, '', 'true', ['a'], {'b': None}):
@@ -170,7 +176,7 @@ class TestSource(SourceTestCase):
     @ddt.data(
         {}, {'a': '}"'}, {'}"': '"}'}, {'a': '\\'}, {'a': '\\"}'},
         {'a': '\n\r\t\x00\x7f'}, {'a': '\N{SNOWMAN}' * 20}, {'a': "'%s'"},
-        {KEY: '{}'}, {'a': {'b': ['}"', 1, True, None]}},
+        {KEY: '{}'}, {'a': None}, {'a': {'b': ['}"', 1, True, None]}},
         {'a': 'x' * 391}, {'a': '"' * 200})
     def test_round_trip(self, tags):
         self.check_round_trip(tags)
@@ -186,7 +192,7 @@ class TestRoundTrip(base.PropertyMixin, SourceTestCase):
     @base.examples(400)
     @hypothesis.given(st.dictionaries(
         st.text(max_size=8), st.one_of(
-            st.text(max_size=40), st.booleans(), st.integers(),
+            st.none(), st.text(max_size=40), st.booleans(), st.integers(),
             st.text(alphabet='{}"\\', max_size=12),
             st.lists(st.text(max_size=3), max_size=2)), max_size=6))
     def test_round_trip_of_any_tags(self, tags):

@@ -28,7 +28,8 @@ GOLD = {'tier': 'gold'}
 
 #: Tags that could be taken for something else on their way.
 ODD_TAGS: tuple[dict[str, object], ...] = (
-    {}, {'tier': ''}, {'tier': '}"'}, {'tier': '"}'}, {'}"': '}"}"'},
+    {}, {'tier': ''}, {'tier': None}, {'tier': '}"'}, {'tier': '"}'},
+    {'}"': '}"}"'},
     {'tier': '\\'}, {'tier': '\\"}'}, {'a\nb': '\n', 'c': '\r\t'},
     {'tier': '/'}, {'tier': "'"}, {'tier': '%s :x'},
     {'tier': '\N{SNOWMAN}\N{PILE OF POO}', '\N{SNOWMAN}': '\x00'},

@@ -47,6 +47,16 @@ def main():
 compute.main = main
 '''
 
+PRINT_DRIVER = '''
+def main():
+    import sys
+    from nova import config
+    config.parse_args(sys.argv)
+    print(config.CONF.compute_driver)
+
+compute.main = main
+'''
+
 IMPORT_ALL = '''
 import importlib
 import pkgutil
@@ -132,6 +142,18 @@ class TestNovaCompute(testtools.TestCase):
         self.assertEqual(0, result.returncode, result.stderr)
         self.assertEqual(
             'pci_filter.compute.tracker --debug', result.stdout.strip())
+
+    def test_configuration_files(self):
+        """Files that are named after nova-compute are read as ever."""
+        home = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.useFixture(fixtures.EnvironmentVariable('HOME', str(home)))
+        (home / '.nova').mkdir()
+        (home / '.nova' / 'nova.conf').write_text('')
+        (home / '.nova' / 'nova-compute.conf').write_text(
+            '[DEFAULT]\ncompute_driver = fake.FakeDriver\n')
+        result = self.run_after(PRINT_DRIVER)
+        self.assertEqual(0, result.returncode, result.stderr)
+        self.assertEqual('fake.FakeDriver', result.stdout.strip())
 
     def test_nothing_is_patched_by_importing(self):
         result = self.run_it(sys.executable, '-c', IMPORT_ALL)

@@ -127,6 +127,15 @@ class TestClaims(TrackerTestCase):
         # What was refused has cost nothing.
         self.cloud.claim(host, [base.vf_request(8)])
 
+    def test_tags_that_come_to_the_same(self):
+        """What is not managed remotely is so with and without the tag."""
+        host = self.add(ports=1, device_spec=[
+            f'{{"address": "{FUNCTIONS[0][0]}", "remote_managed": "false"}}',
+            '{"product_id": "154c"}'])
+        pool, = self.cloud.running(host).stats.pools
+        self.assertEqual((4, 'false'), (pool['count'], pool['remote_managed']))
+        self.cloud.claim(host, [base.vf_request(4)])
+
     def test_claim_of_a_device_fails_in_the_middle(self):
         host = self.add()
         claim = objects.PciDevice.claim
@@ -141,7 +150,7 @@ class TestClaims(TrackerTestCase):
         with fixtures.MonkeyPatch('nova.objects.PciDevice.claim', flaky):
             with self.cloud.target(host.cell) as context:
                 self.assertRaises(
-                    nova_exception.PciDeviceNotFound,
+                    nova_exception.PciDeviceRequestFailed,
                     self.cloud.running(host).claim_instance, context,
                     objects.InstancePCIRequests(
                         instance_uuid=uuidutils.generate_uuid(),

@@ -54,7 +54,7 @@ def install(counts):
     def poisoned(self, *args, **kwargs):
         caller = _caller()
         if caller not in ALLOWED:
-            raise AssertionError(f'{caller} makes a PciDeviceStats')
+            _fail(counts, f'made by {".".join(caller)}')
         counts[tally.BUILT + '.'.join(caller)] += 1
         self.made_by = caller
         original(self, *args, **kwargs)
@@ -63,11 +63,18 @@ def install(counts):
     for name, method in inspect.getmembers(
             stats.PciDeviceStats, inspect.isfunction):
         if not name.startswith('__'):
-            setattr(stats.PciDeviceStats, name, _refuse(name, method))
+            setattr(stats.PciDeviceStats, name,
+                    _refuse(counts, name, method))
 
 
-def _refuse(name, method):
+def _fail(counts, what):
+    # Counted too, since Nova may catch the exception.
+    counts[tally.REFUSED + what] += 1
+    raise AssertionError(f'PciDeviceStats {what}')
+
+
+def _refuse(counts, name, method):
     @functools.wraps(method)
     def refused(*args, **kwargs):
-        raise AssertionError(f'PciDeviceStats.{name}() is asked')
+        _fail(counts, f'{name}() is asked')
     return refused

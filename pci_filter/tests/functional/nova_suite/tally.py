@@ -28,6 +28,9 @@ CLAIMED = 'claims by our tracker'
 CLAIMED_BY_THEIRS = "claims by Nova's tracker"
 # Where Nova still makes a PciDeviceStats while our tracker is in place.
 BUILT = 'PciDeviceStats made by '
+# Where one was made or asked by somebody who can do without. Nova may catch
+# the exception.
+REFUSED = 'PciDeviceStats refused: '
 
 
 def read(directory):
@@ -52,4 +55,6 @@ def find_faults(total, in_tree, tracker):
               for what in expected if not total[what]]
     faults += [f'{total[what]} decisions by the wrong side: {what}'
                for what in forbidden if total[what]]
+    faults += [f'{count} times {what}' for what, count in total.items()
+               if what.startswith(REFUSED)]
     return faults
