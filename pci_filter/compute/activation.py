@@ -75,4 +75,4 @@ def _refuse(found: str) -> typing.NoReturn:
     raise exception.UnsupportedNova(
         found, ', '.join(SUPPORTED.values()),
         "Run Nova's own nova-compute, after you have taken the tags out of "
-        'the rows of this host (see "Going back" in the documentation),')
+        'the rows of this host (see "Roll back" in the documentation),')
