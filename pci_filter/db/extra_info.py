@@ -21,6 +21,7 @@ fails the statement. What is read has a fixed length, for the same reason;
 
 from __future__ import annotations
 
+import functools
 import typing
 
 import sqlalchemy as sa
@@ -111,7 +112,7 @@ def has_card_serial(
 
 def _text_behind(
     element: extra_info_text, compiled: typing.Any, position: str,
-    column_format: str = '{}', **kwargs: typing.Any,
+    column_format: str, **kwargs: typing.Any,
 ) -> str:
     column, marker, skip, length = (
         compiled.process(clause, **kwargs) for clause in element.clauses)
@@ -120,72 +121,37 @@ def _text_behind(
     return f'substr({column}, NULLIF({found}, 0) + {skip}, {length})'
 
 
-@compiler.compiles(extra_info_text, 'sqlite')
-def _sqlite(
-    element: extra_info_text, compiled: typing.Any, **kwargs: typing.Any,
-) -> str:
-    return _text_behind(
-        element, compiled, 'instr({column}, {marker})', **kwargs)
-
-
-@compiler.compiles(extra_info_text, 'mysql')
-@compiler.compiles(extra_info_text, 'mariadb')
-def _mysql(
-    element: extra_info_text, compiled: typing.Any, **kwargs: typing.Any,
-) -> str:
-    # To compare bytes is quicker than to compare by a collation.
-    return _text_behind(
-        element, compiled, 'LOCATE({marker}, {column})',
-        'CAST({} AS BINARY)', **kwargs)
-
-
-@compiler.compiles(extra_info_text, 'postgresql')
-def _postgresql(
-    element: extra_info_text, compiled: typing.Any, **kwargs: typing.Any,
-) -> str:
-    return _text_behind(
-        element, compiled, 'strpos({column}, {marker})', **kwargs)
-
-
 _BEFORE_TAGS: typing.Final = f"""'{{"{model.STORED_TAGS_KEY}": "'"""
+_BEHIND_TAGS: typing.Final = """'}"'"""
 
 
 def _tags_text(
     element: stored_tags, compiled: typing.Any, position: str,
-    column_format: str = '{}', **kwargs: typing.Any,
+    column_format: str, **kwargs: typing.Any,
 ) -> str:
     column, = (
         compiled.process(clause, **kwargs) for clause in element.clauses)
     column = column_format.format(column)
     skip = len(_BEFORE_TAGS) - 2
     text = f'substr({column}, {skip + 1}, {model.STORED_TAGS_LENGTH})'
-    end = position.format(column=text, marker="""'}"'""")
+    end = position.format(column=text, marker=_BEHIND_TAGS)
     # A row without tags is told by its beginning alone.
     return (f"CASE WHEN substr({column}, 1, {skip}) = {_BEFORE_TAGS} "
             f"THEN substr({text}, 1, {end}) ELSE '' END")
 
 
-@compiler.compiles(stored_tags, 'sqlite')
-def _sqlite_tags(
-    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
-) -> str:
-    return _tags_text(
-        element, compiled, 'instr({column}, {marker})', **kwargs)
+#: How a database finds a text in a column, and what the column is taken as.
+#: To compare bytes is quicker than to compare by a collation.
+_MYSQL: typing.Final = 'LOCATE({marker}, {column})', 'CAST({} AS BINARY)'
+_DIALECTS: typing.Final = {
+    'sqlite': ('instr({column}, {marker})', '{}'),
+    'mysql': _MYSQL,
+    'mariadb': _MYSQL,
+    'postgresql': ('strpos({column}, {marker})', '{}'),
+}
 
-
-@compiler.compiles(stored_tags, 'mysql')
-@compiler.compiles(stored_tags, 'mariadb')
-def _mysql_tags(
-    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
-) -> str:
-    return _tags_text(
-        element, compiled, 'LOCATE({marker}, {column})',
-        'CAST({} AS BINARY)', **kwargs)
-
-
-@compiler.compiles(stored_tags, 'postgresql')
-def _postgresql_tags(
-    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
-) -> str:
-    return _tags_text(
-        element, compiled, 'strpos({column}, {marker})', **kwargs)
+for _dialect, (_position, _column_format) in _DIALECTS.items():
+    for _function, _compile in (
+            (extra_info_text, _text_behind), (stored_tags, _tags_text)):
+        compiler.compiles(_function, _dialect)(functools.partial(
+            _compile, position=_position, column_format=_column_format))
