@@ -172,7 +172,10 @@ class TestTrouble(testtools.TestCase):
             process = subprocess.Popen(
                 [COMMAND, 'demo', '--hosts', '1000'],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, 'TMPDIR': directory})
+                env={**os.environ, 'TMPDIR': directory},
+                # Whoever runs the tests in the background ignores SIGINT.
+                preexec_fn=functools.partial(
+                    signal.signal, signal_number, signal.SIG_DFL))
             self.addCleanup(process.kill)
             deadline = time.monotonic() + 60
             while not list(pathlib.Path(directory).glob('*/cell2.db')):
