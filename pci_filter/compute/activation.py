@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import inspect
 import typing
 
 from nova.pci import manager
@@ -22,9 +21,11 @@ from nova import version
 
 from pci_filter.compute import tracker
 from pci_filter import exception
+from pci_filter import known_nova
 
-#: Major versions of the Nova releases that the tests run against.
-SUPPORTED: typing.Final = {29: 'Nova 2024.1 (29)', 34: 'Nova 2026.2 (34)'}
+_INSTEAD: typing.Final = (
+    "Run Nova's own nova-compute, after you have taken the tags out of "
+    'the rows of this host (see "Roll back" in the documentation),')
 
 #: What the tracker overrides, and the parameters that are known.
 _OVERRIDDEN: typing.Final = {
@@ -53,26 +54,14 @@ def check() -> None:
     :raises pci_filter.exception.UnsupportedNova: if it is not
     """
     release = version.version_string()
-    if _major(release) not in SUPPORTED:
-        _refuse(f'it is Nova {release}')
+    if _major(release) not in known_nova.RELEASES:
+        raise exception.UnsupportedNova(
+            f'it is Nova {release}', known_nova.SUPPORTED, _INSTEAD)
     original, = tracker.PciDevTracker.__bases__
     for name, known in _OVERRIDDEN.items():
-        found = getattr(original, name, None)
-        if found is None:
-            _refuse(f'its PciDevTracker has no {name}()')
-        parameters = list(inspect.signature(found).parameters)
-        if parameters != known:
-            _refuse(f'PciDevTracker.{name}() takes {", ".join(parameters)} '
-                    f'instead of {", ".join(known)}')
+        known_nova.find(original, name, known, _INSTEAD)
 
 
 def _major(release: str) -> int | None:
     major = release.partition('.')[0]
     return int(major) if major.isdigit() else None
-
-
-def _refuse(found: str) -> typing.NoReturn:
-    raise exception.UnsupportedNova(
-        found, ', '.join(SUPPORTED.values()),
-        "Run Nova's own nova-compute, after you have taken the tags out of "
-        'the rows of this host (see "Roll back" in the documentation),')

@@ -12,25 +12,21 @@
 
 """The hook that puts pools on HostStates as Nova makes them."""
 
-from collections.abc import Sequence
 import contextvars
 import functools
-import inspect
 import threading
 import typing
 
 from nova.objects import pci_device_pool
 from nova.scheduler import host_manager
 
-from pci_filter import exception
+from pci_filter import known_nova
 from pci_filter.scheduler import host_states
-
-#: Releases that the tests run against.
-SUPPORTED: typing.Final = 'Nova 2024.1 (29), Nova 2026.2 (34)'
 
 _INSTEAD: typing.Final = (
     'Remove PciPassthroughFilter of pci_filter from '
     '[filter_scheduler]available_filters')
+_GUESS: typing.Final = ', as it does when another package has wrapped it'
 
 #: What is replaced: owner, name, and the parameters that are known.
 _REPLACED: typing.Final = (
@@ -56,7 +52,8 @@ def attach() -> None:
         is to be replaced, or it has other parameters than those known
     """
     with _attach_lock:
-        originals = [_find(*replaced) for replaced in _REPLACED]
+        originals = [known_nova.find(*replaced, _INSTEAD, _GUESS)
+                     for replaced in _REPLACED]
         for (owner, name, _), original, replacement in zip(
                 _REPLACED, originals,
                 (_get_host_states_by_uuids, _host_state_cls,
@@ -74,23 +71,6 @@ def detach() -> None:
             # functools.wraps hands our attribute on to a wrapper of ours.
             if original is not None and found.__wrapped__ is original:
                 setattr(owner, name, original)
-
-
-def _find(
-    owner: typing.Any, name: str, known: Sequence[str],
-) -> typing.Any:
-    found = getattr(owner, name, None)
-    place = owner.__name__.rpartition('.')[2]
-    if found is None:
-        raise exception.UnsupportedNova(
-            f'its {place} has no {name}()', SUPPORTED, _INSTEAD)
-    parameters = list(inspect.signature(found).parameters)
-    if parameters != known:
-        raise exception.UnsupportedNova(
-            f'{place}.{name}() takes {", ".join(parameters)} instead '
-            f'of {", ".join(known)}, as it does when another package '
-            'has wrapped it', SUPPORTED, _INSTEAD)
-    return found
 
 
 def _wrapped(original: typing.Any, replacement: typing.Any) -> typing.Any:

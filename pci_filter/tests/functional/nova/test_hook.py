@@ -28,6 +28,7 @@ import testtools
 
 from pci_filter.cli.demo import scheduling
 from pci_filter import exception
+from pci_filter import known_nova
 from pci_filter import objects
 from pci_filter.scheduler.filters import pci_passthrough_filter
 from pci_filter.scheduler import host_manager as hook
@@ -136,7 +137,8 @@ class TestAttach(base.NovaTestCase):
             exception.UnsupportedNova, self.our_manager)
         self.assertIn('takes self, context, uuids, spec, extra instead of '
                       'self, context, compute_uuids, spec_obj', str(error))
-        self.assertIn(f'Supported releases: {hook.SUPPORTED}.', str(error))
+        self.assertIn(
+            f'Supported releases: {known_nova.SUPPORTED}.', str(error))
         self.assertIn('2026.2 (34)', str(error))
         self.assertEqual(1, len(str(error).splitlines()))
         self.assertIs(get_host_states_by_uuids, method())
@@ -148,7 +150,8 @@ class TestAttach(base.NovaTestCase):
             exception.UnsupportedNova, self.our_manager)
         self.assertIn('its HostManager has no get_host_states_by_uuids()',
                       str(error))
-        self.assertIn(f'Supported releases: {hook.SUPPORTED}.', str(error))
+        self.assertIn(
+            f'Supported releases: {known_nova.SUPPORTED}.', str(error))
 
     def test_unknown_tag_source(self):
         error = self.assertRaises(
