@@ -27,11 +27,10 @@ from pci_filter.matching import pool as pool_module
 from pci_filter import model
 from pci_filter.objects import device_requests
 from pci_filter.objects import pool_load
+from pci_filter.tags import base
 
 if typing.TYPE_CHECKING:
     import sqlalchemy as sa
-
-    from pci_filter.tags import base
 
 _ByProvider = dict['str | None', matching.PciDevicePool]
 
@@ -102,10 +101,10 @@ class PciDevicePoolList:
         """
         if nodes is None:
             nodes = compute_nodes.load(connection)
+        needs = base.needs(tag_sources)
         groups = device_groups.load(
-            connection, [node.uuid for node in nodes],
-            any(source.by_device for source in tag_sources),
-            stored_tags=any(source.stored_tags for source in tag_sources))
+            connection, [node.uuid for node in nodes], needs.by_device,
+            stored_tags=needs.stored_tags)
         maker = pool_load.PoolMaker(tag_sources)
         demands = device_requests.Demands()
         lists = {}

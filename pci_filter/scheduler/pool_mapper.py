@@ -205,8 +205,7 @@ class PoolMapper:
         wait_for_turn: bool = True,
     ) -> cell_reader.CellReader:
         """Ask each cell, given by UUID with the compute nodes to ask for."""
-        by_device = any(source.by_device for source in self._tag_sources)
-        stored_tags = any(source.stored_tags for source in self._tag_sources)
+        needs = base.needs(self._tag_sources)
         providers = request_specs.is_tracked(spec_obj)
 
         def read(cell_context: typing.Any) -> typing.Any:
@@ -214,7 +213,7 @@ class PoolMapper:
             with reader.connection.using(cell_context) as connection:
                 return device_groups.load(
                     connection, wanted[cell_context.cell_uuid][1],
-                    by_device, providers, stored_tags)
+                    needs.by_device, providers, needs.stored_tags)
 
         return cell_reader.CellReader(
             context, [cell for cell, _ in wanted.values()], read,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from collections.abc import Sequence
 from importlib import metadata
 import typing
 
@@ -70,6 +71,23 @@ class TagSource(abc.ABC):
         before it reported the devices to placement.
         """
         return None
+
+
+class Needs(typing.NamedTuple):
+    """What has to be read of the rows for some sources.
+
+    :param by_device: as in TagSource, if one of them says so
+    :param stored_tags: as in TagSource, if one of them says so
+    """
+
+    by_device: bool
+    stored_tags: bool
+
+
+def needs(sources: Sequence[TagSource]) -> Needs:
+    """Return what has to be read for these sources together."""
+    return Needs(any(source.by_device for source in sources),
+                 any(source.stored_tags for source in sources))
 
 
 def load(options: cfg.ConfigOpts.GroupAttr) -> list[TagSource]:
