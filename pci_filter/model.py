@@ -12,6 +12,7 @@
 
 """The plain data that the layers hand to each other."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -114,4 +115,16 @@ class DeviceGroup(typing.NamedTuple):
     @property
     def rp_uuid(self) -> str | None:
         """The provider of the group; None if unknown or contradictory."""
+        # agreed_provider() would tell the same in twice the time, and this is
+        # asked for each group of each host of a request.
         return next(iter(self.rp_uuids)) if len(self.rp_uuids) == 1 else None
+
+
+def agreed_provider(rp_uuids: Iterable[str | None]) -> str | None:
+    """Return the provider that all name who name one at all.
+
+    :param rp_uuids: the placement resource providers, None where unknown
+    :returns: None if nobody names one, or if they name different ones
+    """
+    named = set(rp_uuids) - {None}
+    return named.pop() if len(named) == 1 else None

@@ -28,6 +28,7 @@ from nova.objects import pci_device_pool
 
 from pci_filter import matching
 from pci_filter.matching import pool as pool_module
+from pci_filter import model
 from pci_filter import objects
 from pci_filter.objects import device_requests
 from pci_filter.tags import pci_devices
@@ -212,7 +213,9 @@ class PoolView:
             found.sort(key=_BY_ADDRESS)
             devices[kind] = [device for _, _, device in found]
             pools.append(matching.PciDevicePool(
-                kind, len(found), _rp_uuid(found), found[0][0]))
+                kind, len(found),
+                model.agreed_provider(rp_uuid for _, rp_uuid, _ in found),
+                found[0][0]))
         return pool_module.mark_blocked(pools, in_use), devices
 
 
@@ -224,10 +227,3 @@ def _completed(text: str, dev_type: str, parent_ifname: str | None) -> str:
     """Return the tags of a pool as a text: the same for the same tags."""
     return pci_devices.to_text(pool_module.complete_tags(
         _tags(text), dev_type, parent_ifname))
-
-
-def _rp_uuid(found: Iterable[_Found]) -> str | None:
-    """Return the provider of the devices; None if unknown or contradictory."""
-    rp_uuids = {rp_uuid for _, rp_uuid, _ in found}
-    rp_uuids.discard(None)
-    return rp_uuids.pop() if len(rp_uuids) == 1 else None

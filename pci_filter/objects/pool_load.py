@@ -163,8 +163,7 @@ def _joined(pools: Sequence[matching.PciDevicePool]) -> matching.PciDevicePool:
     If their providers differ it has none: placement's allocation could not
     be followed there.
     """
-    rp_uuids = {pool.rp_uuid for pool in pools} - {None}
     return dataclasses.replace(
         pools[0],
         count=sum(pool.count for pool in pools),
-        rp_uuid=rp_uuids.pop() if len(rp_uuids) == 1 else None)
+        rp_uuid=model.agreed_provider(pool.rp_uuid for pool in pools))

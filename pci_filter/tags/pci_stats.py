@@ -66,10 +66,9 @@ class PciStatsTags(base.TagSource):
         """Return the provider that all pools of these devices agree on."""
         pools = _parsed(node.summary) if isinstance(
             node.summary, str) else _by_key(node.summary or ())
-        rp_uuids = {
+        return model.agreed_provider(
             rp_uuid for pool in pools.get(_kind_key(kind), ())
-            if isinstance(rp_uuid := pool.get('rp_uuid'), str)}
-        return rp_uuids.pop() if len(rp_uuids) == 1 else None
+            if isinstance(rp_uuid := pool.get('rp_uuid'), str))
 
 
 # Asked for one kind of devices of a node after the other.
