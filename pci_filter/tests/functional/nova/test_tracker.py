@@ -13,7 +13,6 @@
 """What our tracker claims, on rows that it wrote itself."""
 
 import fixtures
-import nova.conf
 from nova import exception as nova_exception
 from nova import objects
 from oslo_utils import uuidutils
@@ -21,7 +20,6 @@ from oslo_utils import uuidutils
 from pci_filter.cli.demo import hardware
 from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker
-from pci_filter import conf
 from pci_filter.tests.functional.nova import base
 
 SPEC = ['{"address": "*:81:*.*", "physical_network": "physnet1"}']
@@ -47,10 +45,6 @@ def gpu_request(policy=None, count=1):
 class TrackerTestCase(base.NovaTestCase):
 
     cells = 1
-
-    def setUp(self):
-        super().setUp()
-        conf.register_opts(nova.conf.CONF)
 
     def add(self, name='ours', ports=2, device_spec=SPEC, devices=None,
             tracker_class=tracker.PciDevTracker, **more):

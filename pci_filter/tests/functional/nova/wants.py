@@ -69,11 +69,6 @@ class Want:
             for ask in self.asks]
 
 
-def _ids(product: tuple[str, str]) -> fleets.Tags:
-    vendor_id, product_id = product
-    return {'vendor_id': vendor_id, 'product_id': product_id}
-
-
 def _case(draw: st.DrawFn, text: str) -> str:
     """Nova ignores case, so change it now and then."""
     return text.upper() if draw(st.sampled_from((False, False, True))) else (

@@ -56,7 +56,6 @@ def install(counts):
         if caller not in ALLOWED:
             _fail(counts, f'made by {".".join(caller)}')
         counts[tally.BUILT + '.'.join(caller)] += 1
-        self.made_by = caller
         original(self, *args, **kwargs)
 
     stats.PciDeviceStats.__init__ = poisoned
