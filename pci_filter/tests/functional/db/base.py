@@ -143,44 +143,95 @@ class DatabaseMixin:
         return seen
 
 
+class Server:
+    """A database server.
+
+    :param variable: the environment variable that has its URL
+    """
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    def require(self) -> None:
+        """Skip the test unless the server is named; see above."""
+        if self.variable not in os.environ:
+            raise unittest.SkipTest(f'{self.variable} is not set')
+
+    def url(self, database: str | None = None) -> sa.engine.URL:
+        """Return the URL of the server, or of a database on it."""
+        url = sa.engine.make_url(os.environ[self.variable])
+        return url.set(database=database) if database else url
+
+    def administer(
+        self, *statements: str, database: str | None = None,
+    ) -> list[typing.Any]:
+        """Execute statements, each on its own.
+
+        :param database: where, if not in the one that the variable names
+        :returns: the rows that the last one gave
+        """
+        engine = sa.create_engine(
+            self.url(database), isolation_level='AUTOCOMMIT')
+        rows: list[typing.Any] = []
+        try:
+            with engine.connect() as connection:
+                for statement in statements:
+                    result = connection.exec_driver_sql(statement)
+                    rows = list(result) if result.returns_rows else []
+        finally:
+            engine.dispose()
+        return rows
+
+    def create_database(self, options: str = '') -> str:
+        """Create an empty database and return its name.
+
+        :param options: the end of CREATE DATABASE
+        """
+        name = f'pci_filter_{uuid.uuid4().hex[:12]}'
+        self.administer(f'CREATE DATABASE {name} {options}')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, even if somebody is connected to it."""
+        forced = self.url().get_backend_name() == 'postgresql'
+        self.administer(
+            f'DROP DATABASE {name}{" WITH (FORCE)" if forced else ""}')
+
+
+MYSQL = Server('PCI_FILTER_TEST_MYSQL_URL')
+POSTGRESQL = Server('PCI_FILTER_TEST_POSTGRESQL_URL')
+
+
 class ServerMixin(DatabaseMixin):
     """The same on a server, in a database of its own."""
 
-    variable: typing.ClassVar[str]
+    server: typing.ClassVar[Server]
+    #: The end of CREATE DATABASE.
+    database_options: typing.ClassVar[str] = ''
+    #: Of the URL through which the tests connect.
+    query: typing.ClassVar[dict[str, str]] = {}
     _name: typing.ClassVar[str]
 
     @classmethod
     def setUpClass(cls) -> None:
-        if cls.variable not in os.environ:
-            raise unittest.SkipTest(f'{cls.variable} is not set')
-        cls._name = f'pci_filter_{uuid.uuid4().hex[:12]}'
+        cls.server.require()
         super().setUpClass()
 
     @classmethod
-    def _url(cls) -> sa.engine.URL:
-        return sa.engine.make_url(os.environ[cls.variable])
-
-    @classmethod
-    def _administer(cls, statement: str) -> None:
-        engine = sa.create_engine(cls._url(), isolation_level='AUTOCOMMIT')
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
-
-    @classmethod
     def make_engine(cls) -> typing.Any:
-        cls._administer(f'CREATE DATABASE {cls._name}')
+        cls._name = cls.server.create_database(cls.database_options)
         return engines.create_engine(
-            cls._url().set(database=cls._name), max_retries=0)
+            cls.server.url(cls._name).update_query_dict(cls.query),
+            max_retries=0)
 
     @classmethod
     def remove_database(cls) -> None:
-        cls._administer(f'DROP DATABASE {cls._name}')
+        cls.server.drop_database(cls._name)
 
 
 class MySQLMixin(ServerMixin):
-    variable = 'PCI_FILTER_TEST_MYSQL_URL'
+    server = MYSQL
 
 
 class PostgreSQLMixin(ServerMixin):
-    variable = 'PCI_FILTER_TEST_POSTGRESQL_URL'
+    server = POSTGRESQL

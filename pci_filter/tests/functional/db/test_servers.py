@@ -23,7 +23,7 @@ from pci_filter.tests.functional.db import base
 class TestServerMissing(testtools.TestCase):
     def test_unreachable_server_fails(self) -> None:
         class Unreachable(base.PostgreSQLMixin, unittest.TestCase):
-            variable = 'PCI_FILTER_TEST_NO_SERVER_URL'
+            server = base.Server('PCI_FILTER_TEST_NO_SERVER_URL')
 
             def test_something(self) -> None:
                 pass
@@ -33,9 +33,9 @@ class TestServerMissing(testtools.TestCase):
         suite.run(result)
         self.assertEqual((1, 0), (len(result.skipped), len(result.errors)))
 
-        os.environ[Unreachable.variable] = (
+        os.environ[Unreachable.server.variable] = (
             'postgresql+psycopg2://nobody@127.0.0.1:1/nothing')
-        self.addCleanup(os.environ.pop, Unreachable.variable)
+        self.addCleanup(os.environ.pop, Unreachable.server.variable)
         result = unittest.TestResult()
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(Unreachable)
         suite.run(result)

@@ -108,13 +108,21 @@ class Cloud(embedded.EmbeddedCloud):
 
 
 class CloudFixture(fixtures.Fixture):
-    """An open cloud; ``.cloud`` is it."""
+    """An open cloud; ``.cloud`` is it.
 
-    def __init__(self, cells: int = 2) -> None:
+    :param cells: number of cells
+    :param cell_urls: empty databases for them, in place of SQLite files
+    """
+
+    def __init__(
+        self, cells: int = 2,
+        cell_urls: typing.Sequence[str] | None = None,
+    ) -> None:
         self._cells = cells
+        self._cell_urls = cell_urls
 
     def _setUp(self) -> None:
-        self.cloud = Cloud(cells=self._cells)
+        self.cloud = Cloud(cells=self._cells, cell_urls=self._cell_urls)
         self.cloud.open()
         self.addCleanup(self.cloud.close)
 
@@ -169,6 +177,8 @@ class NovaTestCase(testtools.TestCase):
     """A test with a cloud of its own, ``self.cloud``."""
 
     cells = 2
+    #: Empty databases for the cells, in place of SQLite files.
+    cell_urls: typing.ClassVar[typing.Sequence[str] | None] = None
     log_level = logging.INFO
 
     def setUp(self) -> None:
@@ -177,7 +187,8 @@ class NovaTestCase(testtools.TestCase):
             level=self.log_level,
             format='%(levelname)s %(name)s %(message)s'))
         self.addCleanup(hook.detach)
-        self.cloud = self.useFixture(CloudFixture(self.cells)).cloud
+        self.cloud = self.useFixture(
+            CloudFixture(self.cells, self.cell_urls)).cloud
 
     def override(self, group: str, **options: typing.Any) -> None:
         """Override options of nova.conf until the test is over."""

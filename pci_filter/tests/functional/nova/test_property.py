@@ -28,6 +28,7 @@ from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import comparison
 from pci_filter.tests.functional.nova import fleets
+from pci_filter.tests.functional.nova import servers
 from pci_filter.tests.functional.nova import wants
 
 #: Decisions of each run over rows, and of each over tags by address. A host
@@ -43,6 +44,8 @@ def falsify(count: int) -> int:
 
 class TestProperty(base.NovaTestCase):
 
+    #: What part of all examples are tried.
+    part = 1.0
     log_level = logging.CRITICAL
 
     def replace(self, name: str, value: typing.Any) -> None:
@@ -55,7 +58,8 @@ class TestProperty(base.NovaTestCase):
         """Run a check on random scenarios, the same ones for a seed."""
         hypothesis.seed(tests_base.SEED)(
             hypothesis.settings(
-                max_examples=examples, deadline=None, database=None,
+                max_examples=int(examples * self.part),
+                deadline=None, database=None,
                 # Shrinking takes minutes; a disagreement is short as it is.
                 phases=[hypothesis.Phase.generate],
                 suppress_health_check=list(hypothesis.HealthCheck))(
@@ -63,10 +67,11 @@ class TestProperty(base.NovaTestCase):
 
     def report(self, comparisons: typing.Iterable[comparison.Comparison],
                enough: int) -> None:
+        enough = int(enough * self.part)
         for compared in comparisons:
             # The original, as stestr captures the other.
-            print(f'property {compared}, seed {tests_base.SEED}',
-                  file=sys.__stdout__, flush=True)
+            print(f'property {compared}, seed {tests_base.SEED}, '
+                  f'{type(self).__name__}', file=sys.__stdout__, flush=True)
             self.assertEqual([], compared.disagreements)
             self.assertGreaterEqual(compared.decisions, enough)
             # No verdict, or next to none, would prove little.
@@ -144,6 +149,14 @@ class TestProperty(base.NovaTestCase):
 
         self.for_all(check, examples=80, by_address=True)
         self.report((known, blind), ENOUGH_BY_ADDRESS)
+
+
+class TestPropertyMySQL(servers.MySQLMixin, TestProperty):
+    part = servers.PART_OF_EXAMPLES
+
+
+class TestPropertyPostgreSQL(servers.PostgreSQLMixin, TestProperty):
+    part = servers.PART_OF_EXAMPLES
 
 
 class TestComparison(base.NovaTestCase):
