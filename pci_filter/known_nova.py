@@ -10,7 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Which Nova this package knows, and whether the one at hand is like it."""
+"""Which Nova this package knows, and whether the one at hand is like it.
+
+All that differs between these releases is here. A check of the version or of
+an attribute anywhere else is in the wrong place.
+"""
 
 from collections.abc import Sequence
 import inspect
@@ -18,11 +22,14 @@ import typing
 
 from pci_filter import exception
 
-#: Releases that the tests run against, by Nova's major version.
-RELEASES: typing.Final = {29: 'Nova 2024.1 (29)', 34: 'Nova 2026.2 (34)'}
+#: Releases that the tests run against, by Nova's major version. No test runs
+#: against 2024.2 (30), which an upgrade from 2024.1 may skip.
+RELEASES: typing.Final = {
+    29: '2024.1', 31: '2025.1', 32: '2025.2', 33: '2026.1', 34: '2026.2'}
 
 #: The same for people.
-SUPPORTED: typing.Final = ', '.join(RELEASES.values())
+SUPPORTED: typing.Final = ', '.join(
+    f'Nova {name} ({major})' for major, name in RELEASES.items())
 
 
 def find(
@@ -49,4 +56,17 @@ def find(
         raise exception.UnsupportedNova(
             f'{place}.{name}() takes {", ".join(parameters)} instead '
             f'of {", ".join(known)}{guess}', SUPPORTED, instead)
+    return found
+
+
+def removed_when_freed(tracker: typing.Any) -> dict[str, typing.Any]:
+    """Return what Nova's tracker removes as soon as it is freed, by address.
+
+    It is the tracker's own dictionary. A Nova without the remedy for bug
+    2115905, such as 2024.1 (29), has none.
+
+    :param tracker: a nova.pci.manager.PciDevTracker
+    """
+    found: dict[str, typing.Any] = getattr(
+        tracker, 'to_be_removed_when_freed', {})
     return found

@@ -27,6 +27,7 @@ from pci_filter.compute import device_tags
 from pci_filter.compute import pool_view
 from pci_filter.compute import relatives
 from pci_filter import conf
+from pci_filter import known_nova
 
 CONF = nova.conf.CONF
 conf.register_opts(CONF)
@@ -87,12 +88,13 @@ class PciDevTracker(manager.PciDevTracker):
     ) -> None:
         """Free a device; what had to wait for that may change its tags.
 
-        A device that is no longer there goes then. Nova 2025.2 and later do
-        that too, but also if the device was away and is there again.
+        A device that is no longer there goes then. Nova with the remedy for
+        bug 2115905 does that too, but also if the device was away and is
+        there again.
         """
         beside = relatives.of(dev)
         changes = dev.address in self.stale
-        getattr(self, 'to_be_removed_when_freed', {}).pop(dev.address, None)
+        known_nova.removed_when_freed(self).pop(dev.address, None)
         super()._free_device(dev, instance)
         if dev.address in self._gone:
             dev.remove()

@@ -24,11 +24,13 @@ from nova.pci import manager as nova_manager
 
 from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker as our_tracker
+from pci_filter import known_nova
 from pci_filter import model
 from pci_filter import objects
 from pci_filter.tags import pci_devices
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import computes
+from pci_filter.tests.functional.nova import nova_release
 from pci_filter.tests.functional.nova import row_states
 
 #: These differ from database to database.
@@ -36,9 +38,6 @@ _OWN_COLUMNS = ('id', 'uuid', 'compute_node_id')
 
 #: What a pool is made of that can change while the device stays there.
 _PROPERTIES = ('vendor_id', 'product_id', 'numa_node', 'dev_type')
-
-#: What Nova's tracker will remove when it is freed, since 2025.2.
-_HELD = 'to_be_removed_when_freed'
 
 SOURCES = [pci_devices.PciDevicesTags(tests_base.options())]
 
@@ -82,8 +81,8 @@ class Pair:
         old = self.nova.tracker
         self.nova.tracker = self.nova.new_tracker()
         self.nova.tracker.stale = old.stale
-        if hasattr(old, _HELD):
-            setattr(self.nova.tracker, _HELD, getattr(old, _HELD))
+        known_nova.removed_when_freed(self.nova.tracker).update(
+            known_nova.removed_when_freed(old))
         self._forget()
 
     def equalize(self):
@@ -120,7 +119,7 @@ class Pair:
 
     def _held(self):
         """Return what Nova will remove when it is freed."""
-        return set(getattr(self.nova.tracker, _HELD, ()))
+        return set(known_nova.removed_when_freed(self.nova.tracker))
 
     def _fault(self, what):
         self.faults[what] += 1
@@ -212,8 +211,8 @@ class Pair:
                 self._fault('removes a device that is there again')
             elif address in self._beside_removed:
                 self._fault('state beside a removed device')
-            elif not hasattr(self.nova.tracker, _HELD) and address not in ours:
-                # Bug 2115905, open in older releases.
+            elif not nova_release.REMOVES_WHEN_FREED and address not in ours:
+                # Bug 2115905.
                 self._fault('keeps a device that is gone')
             else:
                 self._test.assertEqual(nova.get(address), ours.get(address))

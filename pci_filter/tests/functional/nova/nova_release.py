@@ -12,13 +12,19 @@
 
 """What the tests have to know of the Nova that they run with.
 
-The package itself need not: on a Nova without these tags no request can ask
-for them.
+What the package itself has to know is in pci_filter.known_nova.
 """
 
 from nova.objects import instance_pci_requests
+from nova.pci import manager
 
 #: From 2025.1 (31) on Nova reads the tags ``managed`` and ``live_migratable``
 #: as booleans, and an alias can ask for the latter.
 HAS_LIVE_MIGRATABLE = hasattr(
     instance_pci_requests.InstancePCIRequest, 'is_live_migratable')
+
+#: Whether it has the remedy for bug 2115905, which stable releases have got
+#: too: what is gone is removed as soon as it is freed.
+REMOVES_WHEN_FREED = (
+    'to_be_removed_when_freed'
+    in manager.PciDevTracker.__init__.__code__.co_names)

@@ -34,7 +34,8 @@ Nova may be wrong only as follows, and no step passes otherwise:
   with ours. That is: Nova creates a device as available although a relative
   is in use, or leaves one unavailable when the relative is gone.
 * A device was away while it was in use, and is there again. Nova removes it
-  when it is freed. Before 2025.2 it keeps those that are away still.
+  when it is freed. Without a remedy for bug 2115905 it keeps those that are
+  away still.
 * Relatives of a device that is removed when it is freed stay out of Nova's
   pools, or unavailable.
 * A device whose type, NUMA node or netdev changed stays in its pool, and Nova
