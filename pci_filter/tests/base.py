@@ -41,6 +41,10 @@ def _seed():
 
 SEED = _seed()
 
+#: What part of their examples the random tests try: ``PCI_FILTER_EXAMPLES`` is
+#: more than 1 to look for long, less to look into many databases or releases.
+PART = float(os.environ.get('PCI_FILTER_EXAMPLES') or 1)
+
 
 class NoDatabase(fixtures.Fixture):
     """Lets every attempt to reach a database fail."""
@@ -107,8 +111,8 @@ def examples(count):
     """Run a property with so many examples, from the seed of this run."""
     def decorate(test):
         return hypothesis.seed(SEED)(hypothesis.settings(
-            max_examples=count, deadline=None, database=None,
-            print_blob=True, derandomize=False,
+            max_examples=max(1, int(count * PART)), deadline=None,
+            database=None, print_blob=True, derandomize=False,
             # Neither says anything about the code: one depends on the
             # machine, the other on how many requests happen to fit.
             suppress_health_check=[

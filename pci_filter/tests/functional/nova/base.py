@@ -32,6 +32,7 @@ from pci_filter.cli.demo import hardware
 from pci_filter.cli.demo import scheduling
 from pci_filter import conf
 from pci_filter.scheduler import host_manager as hook
+from pci_filter.tests.functional.nova import cell_databases
 
 
 class Cloud(embedded.EmbeddedCloud):
@@ -102,7 +103,10 @@ class Cloud(embedded.EmbeddedCloud):
 
         :returns: the number of rows concerned
         """
-        with self.engine(cell).begin() as connection:
+        engine = self.engine(cell)
+        if 'format' in engine.dialect.paramstyle:
+            statement = statement.replace('%', '%%')
+        with engine.begin() as connection:
             rows: int = connection.exec_driver_sql(statement).rowcount
         return rows
 
@@ -122,9 +126,22 @@ class CloudFixture(fixtures.Fixture):
         self._cell_urls = cell_urls
 
     def _setUp(self) -> None:
-        self.cloud = Cloud(cells=self._cells, cell_urls=self._cell_urls)
+        self.cloud = Cloud(
+            cells=self._cells,
+            cell_urls=self._cell_urls or cell_databases.urls(self._cells))
         self.cloud.open()
-        self.addCleanup(self.cloud.close)
+        self.addCleanup(self._close)
+        cell_databases.note_migrated()
+
+    def _close(self) -> None:
+        try:
+            self.cloud.close()
+        except Exception:
+            # There is no way to empty a table that a test has removed.
+            if not cell_databases.take_back():
+                raise
+        else:
+            cell_databases.take_back()
 
 
 class Statements(fixtures.Fixture):

@@ -45,7 +45,7 @@ def falsify(count: int) -> int:
 class TestProperty(base.NovaTestCase):
 
     #: What part of all examples are tried.
-    part = 1.0
+    part = tests_base.PART
     log_level = logging.CRITICAL
 
     def replace(self, name: str, value: typing.Any) -> None:
