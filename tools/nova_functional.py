@@ -14,9 +14,8 @@
 """Run Nova's own functional PCI tests with our filter enabled.
 
 Run it with the Python of an environment that has Nova, openstack-placement
-and this package installed: ``tox -e nova-functional`` prepares one. The exit
-code is zero if the tests passed and our filter took every decision, on our
-pools.
+and this package installed: ``tox -e nova-2026.2`` prepares one. The exit code
+is zero if the tests passed and our filter took every decision, on our pools.
 """
 
 import argparse
@@ -56,6 +55,9 @@ def _parse_arguments():
     parser.add_argument(
         '--concurrency', type=int, default=os.cpu_count(), metavar='N',
         help='processes to run tests in (default: one per CPU)')
+    parser.add_argument(
+        '--repository', type=pathlib.Path, metavar='directory',
+        help='where stestr records what it runs (default: nowhere)')
     parser.add_argument(
         'filters', nargs='*', metavar='regex',
         help='run only the tests whose ids match one of these')
@@ -126,7 +128,7 @@ def main():
         counts = top / 'witness'
         counts.mkdir()
         status = subprocess.run(
-            _stestr(arguments, top), cwd=CHECKOUT,
+            _stestr(arguments, arguments.repository or top), cwd=CHECKOUT,
             env=_environment(arguments, counts), check=False).returncode
         decided = _report(counts, arguments.in_tree, arguments.tracker)
     return status or not decided
