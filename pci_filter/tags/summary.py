@@ -12,21 +12,55 @@
 
 """Read the summary that nova-compute stores: ``compute_nodes.pci_stats``."""
 
+from collections.abc import Mapping
 import json
 import typing
 
 _Pools = list[dict[str, object]]
 
+#: What makes a serialized object one, and where its fields are.
+_NAMESPACE: typing.Final = 'nova_object.namespace'
+_DATA: typing.Final = 'nova_object.data'
 
-def _pool(stored: typing.Any) -> dict[str, object] | None:
+#: Fields of nova.objects.PciDevicePool. What versions to come have beside
+#: them are no tags.
+_FIELDS: typing.Final = ('vendor_id', 'product_id', 'numa_node', 'count')
+
+
+def _pool(stored: object) -> dict[str, object] | None:
     """Flatten a stored pool: an object primitive, or a dict of old."""
-    data = stored.get('nova_object.data', stored) if isinstance(
-        stored, dict) else None
+    if not isinstance(stored, dict):
+        return None
+    if _DATA not in stored:
+        return _as_nova_has_it(stored)
+    data = stored[_DATA]
     if not isinstance(data, dict):
         return None
-    pool = dict(data)
-    tags = pool.pop('tags', None)
-    return {**pool, **tags} if isinstance(tags, dict) else pool
+    tags = data.get('tags')
+    return _as_nova_has_it({
+        **{key: data[key] for key in _FIELDS if key in data},
+        **(tags if isinstance(tags, dict) else {})})
+
+
+def _as_nova_has_it(
+    pool: Mapping[str, object],
+) -> dict[str, object] | None:
+    """Return a pool with the types of values that Nova's object has.
+
+    Those make a number of the NUMA node and texts of all else, and take
+    nothing that has parts. Of no importance is the count.
+    """
+    found = dict(pool)
+    for key, value in pool.items():
+        if value is None or key == 'count':
+            continue
+        if not isinstance(value, (str, int, float)):
+            return None
+        try:
+            found[key] = int(value) if key == 'numa_node' else str(value)
+        except (ValueError, OverflowError):
+            return None
+    return found
 
 
 def parse(text: str | None) -> _Pools | None:
@@ -41,8 +75,8 @@ def parse(text: str | None) -> _Pools | None:
         stored = json.loads(text) if text else None
     except (ValueError, RecursionError):
         return None
-    if isinstance(stored, dict) and 'nova_object.data' in stored:
-        data = stored['nova_object.data']
+    if isinstance(stored, dict) and _NAMESPACE in stored:
+        data = stored.get(_DATA)
         stored = data.get('objects') if isinstance(data, dict) else None
     if isinstance(stored, dict):
         stored = [stored]
