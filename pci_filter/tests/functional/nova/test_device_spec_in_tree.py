@@ -60,7 +60,7 @@ def _is_physical_function(domain, bus, slot, function):
     return utils.get_pci_address(domain, bus, slot, function) in _PFS
 
 
-def _in_tree(values):
+def in_tree(values):
     """Return the tags that Nova gives each device; None if it refuses."""
     with mock.patch.object(
             utils, 'is_physical_function', _is_physical_function):
@@ -80,7 +80,7 @@ def _in_tree(values):
         return found
 
 
-def _ours(values):
+def ours(values):
     """Return the tags that we give each device; None if we refuse."""
     try:
         source = device_spec.DeviceSpecTags(base.options(device_spec=values))
@@ -186,16 +186,16 @@ class TestDeviceSpecProperty(
     @base.examples(1500)
     @hypothesis.given(_VALUES, _ODD_VALUES)
     def test_same_tags(self, values, odd):
-        expected = _in_tree(values + odd)
+        expected = in_tree(values + odd)
         hypothesis.event('refused' if expected is None else 'taken')
-        self.assertEqual(expected, _ours(values + odd))
+        self.assertEqual(expected, ours(values + odd))
 
     @base.examples(1000)
     @hypothesis.given(_SPEC)
     def test_one_spec(self, spec):
-        expected = _in_tree([json.dumps(spec)])
+        expected = in_tree([json.dumps(spec)])
         hypothesis.event('refused' if expected is None else 'taken')
-        self.assertEqual(expected, _ours([json.dumps(spec)]))
+        self.assertEqual(expected, ours([json.dumps(spec)]))
 
 
 _NET = {'physical_network': 'hr_net'}
@@ -258,4 +258,4 @@ class TestNovasExamples(_AnyHost, testtools.TestCase):
                                 ('_PFS', ('0000:0a:00.0',))):
                 patches.enter_context(
                     mock.patch(f'{__name__}.{name}', value))
-            self.assertEqual(_in_tree(values), _ours(values))
+            self.assertEqual(in_tree(values), ours(values))
