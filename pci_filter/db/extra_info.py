@@ -67,7 +67,8 @@ class extra_info_text(_StringFunction):
 def cut(text: str | bytes | None) -> str | None:
     """Return the value in front of a text that was read, None if empty.
 
-    Also None if it has escapes: nothing that Nova writes there has.
+    Also None if it has escapes or line breaks: nothing that Nova writes there
+    has, and a line break tells that it is from within the tags.
 
     :param text: what :class:`extra_info_text` gave; MariaDB gives bytes
     """
@@ -76,7 +77,7 @@ def cut(text: str | bytes | None) -> str | None:
     if isinstance(text, bytes):
         text = text.decode('utf-8', 'replace')
     value = text.partition('"')[0]
-    return None if '\\' in value else value or None
+    return None if '\\' in value or '\n' in value else value or None
 
 
 class stored_tags(_StringFunction):

@@ -31,6 +31,8 @@ class TestCut(base.UnitTestCase):
          'eth\N{LATIN SMALL LETTER U WITH DIAERESIS}'),
         # Nova writes names that need no escapes.
         ('eth\\"0", ', None), ('eth\\u00fc0"', None), ('\\', None),
+        # No JSON has them.
+        ('\n{', None), ('eth0\n"', None), ('eth0"\n', 'eth0'),
         # Those behind the value are of no importance.
         ('eth0", "\\"x', 'eth0'))
     @ddt.unpack

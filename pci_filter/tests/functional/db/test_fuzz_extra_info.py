@@ -52,7 +52,7 @@ def reference(text, key, length):
     """Return what is to be read of a text, found in another way."""
     _, found, behind = text.partition(f'"{key}": "')
     value = behind[:length].partition('"')[0] if found else ''
-    return None if '\\' in value else value or None
+    return None if set(value) & {'\\', '\n'} else value or None
 
 
 def sure(value, longest):
