@@ -15,6 +15,7 @@
 import contextvars
 import functools
 import threading
+import time
 import typing
 
 from nova.objects import pci_device_pool
@@ -100,13 +101,15 @@ def _get_host_states_by_uuids(
     # outer one is at it already.
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return original(manager, context, compute_uuids, spec_obj)
+    began = time.monotonic()
     reader = mapper.start_reading(context, manager, compute_uuids, spec_obj)
     token = _at_it.set(True)
     try:
         found = original(manager, context, compute_uuids, spec_obj)
     finally:
         _at_it.reset(token)
-    return mapper.map_pools(context, manager, found, spec_obj, reader)
+    return mapper.map_pools(
+        context, manager, found, spec_obj, reader, began)
 
 
 def _host_state_cls(

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import math
 import typing
 
 from nova.db.main import api as main_db
@@ -114,6 +115,7 @@ class PoolMapper:
         host_states: Iterable[HostState],
         spec_obj: typing.Any,
         reader: cell_reader.CellReader | None = None,
+        began: float = math.inf,
     ) -> Iterable[HostState]:
         """Return the HostStates, with their pools.
 
@@ -122,13 +124,15 @@ class PoolMapper:
         :param host_states: nova.scheduler.host_manager.HostState objects
         :param spec_obj: nova.objects.RequestSpec
         :param reader: what :meth:`start_reading` gave
+        :param began: when the request began, by time.monotonic(); unless
+            told, later than all others were served
         """
         host_states = list(host_states)
         by_cell: dict[str, _HostStates] = collections.defaultdict(list)
         for host_state in host_states:
             by_cell[host_state.cell_uuid].append(host_state)
         try:
-            self._map(context, manager, by_cell, spec_obj, reader)
+            self._map(context, manager, by_cell, spec_obj, reader, began)
         except Exception as error:
             self._failures.all_failed(host_states, error)
         else:
@@ -144,6 +148,7 @@ class PoolMapper:
         by_cell: Mapping[str, _HostStates],
         spec_obj: typing.Any,
         reader: cell_reader.CellReader | None,
+        began: float,
     ) -> None:
         answers = reader.answers(by_cell) if reader else {}
         missing = by_cell.keys() - answers.keys()
@@ -153,7 +158,8 @@ class PoolMapper:
                 spec_obj)
         make = self._maker(spec_obj)
         for cell_uuid, of_cell in by_cell.items():
-            self._map_cell(cell_uuid, of_cell, answers.get(cell_uuid), make)
+            self._map_cell(
+                cell_uuid, of_cell, answers.get(cell_uuid), make, began)
 
     def _maker(self, spec_obj: typing.Any) -> _Make:
         """Return what makes the pools of each host of a request.
@@ -221,7 +227,7 @@ class PoolMapper:
 
     def _map_cell(
         self, cell_uuid: str, host_states: _HostStates, answer: typing.Any,
-        make: _Make,
+        make: _Make, began: float,
     ) -> None:
         """Put pools on the HostStates of one cell, from what it answered."""
         if not isinstance(answer, dict):
@@ -236,7 +242,7 @@ class PoolMapper:
                 self._failures.host_failed(host_state, error)
             else:
                 self._failures.host_succeeded(host_state)
-        self._unknown.report(cell_uuid, host_states)
+        self._unknown.report(cell_uuid, host_states, began)
 
 
 def _compute_node(host_state: HostState) -> model.ComputeNode:

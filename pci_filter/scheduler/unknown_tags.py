@@ -15,6 +15,8 @@
 from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Sequence
+import math
+import time
 import typing
 
 from oslo_log import log as logging
@@ -32,21 +34,25 @@ _ADVICE: typing.Final = 'Give their tags in [pci_filter]device_spec.'
 class Reporter:
     """Logs what is not known, once until it changes.
 
-    What is unknown to one request only is passed over: Nova may have read the
-    summary before a device was freed, and we the rows afterwards.
+    Nova may have read the summary before a device was freed, and we the rows
+    afterwards. So what is unknown to one request is passed over, and to all
+    those that began before that one was served: they may have read the same.
     """
 
     def __init__(self) -> None:
         self._seen = changes.Changes()
+        self._seen_at: dict[Hashable, float] = {}
         self._reported = changes.Changes()
 
     def report(
         self, cell_uuid: str, host_states: Iterable[typing.Any],
+        began: float,
     ) -> None:
         """Log a line for each kind of news, all hosts in it.
 
         :param cell_uuid: the cell of the hosts
         :param host_states: HostStates with pools
+        :param began: when the request began, by time.monotonic()
         """
         left_out: dict[str, frozenset[str]] = {}
         differing: dict[str, frozenset[str]] = {}
@@ -56,11 +62,11 @@ class Reporter:
             kinds = frozenset(
                 f'{kind.vendor_id}:{kind.product_id} ({kind.dev_type})'
                 for kind, *_ in getattr(pools, 'unknown', ()))
-            if self._is_news(('left out', *node), kinds):
+            if self._is_news(('left out', *node), kinds, began):
                 left_out[host_state.host] = kinds
             tags: frozenset[str] = getattr(
                 pools, 'unknown_tags', frozenset())
-            if self._is_news(('differing', *node), tags):
+            if self._is_news(('differing', *node), tags, began):
                 differing[host_state.host] = tags
         if left_out:
             LOG.warning(
@@ -74,12 +80,17 @@ class Reporter:
                 'which is which, so no request for these tags gets them. '
                 '%(advice)s', _line(cell_uuid, differing))
 
-    def _is_news(self, subject: Hashable, state: frozenset[str]) -> bool:
+    def _is_news(
+        self, subject: Hashable, state: frozenset[str], began: float,
+    ) -> bool:
         if not state:
             self._seen.changed(subject, None)
             self._reported.changed(subject, None)
             return False
         if self._seen.changed(subject, state):
+            self._seen_at[subject] = time.monotonic()
+            return False
+        if began < self._seen_at.get(subject, math.inf):
             return False
         return self._reported.changed(subject, state)
 

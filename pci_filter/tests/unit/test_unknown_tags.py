@@ -12,6 +12,8 @@
 
 """When devices with unknown tags are reported, and how."""
 
+import math
+import time
 import types
 
 import fixtures
@@ -44,10 +46,10 @@ class TestReporter(base.UnitTestCase):
             format='%(levelname)s %(name)s %(message)s'))
         self.reporter = unknown_tags.Reporter()
 
-    def report(self, *hosts, cell='cell1'):
+    def report(self, *hosts, cell='cell1', began=math.inf):
         """Return the lines that one request makes."""
         before = len(self.log.output.splitlines())
-        self.reporter.report(cell, hosts)
+        self.reporter.report(cell, hosts, began)
         return self.log.output.splitlines()[before:]
 
     def test_second_sight(self):
@@ -83,6 +85,15 @@ class TestReporter(base.UnitTestCase):
         for _ in range(3):
             self.assertEqual([], self.report(_host('host0', _group())))
             self.assertEqual([], self.report(_host('host0')))
+
+    def test_requests_at_a_time(self):
+        """They may all have read the summary of before the rows changed."""
+        host = _host('host0', _group())
+        began = time.monotonic()
+        for _ in range(3):
+            self.assertEqual([], self.report(host, began=began))
+        self.assertEqual(1, len(self.report(host, began=time.monotonic())))
+        self.assertEqual([], self.report(host, began=began))
 
     def test_again_after_a_change(self):
         one, other = _host('host0', _group()), _host(
