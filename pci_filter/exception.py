@@ -64,6 +64,17 @@ class NoTagSource(PciFilterError):
             'Name a source, or remove the option to have the default.')
 
 
+class DatabaseUnreadable(PciFilterError):
+    """A database cannot be connected to, or not be read.
+
+    :param reason: what is wrong with it; has no credentials in it
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class PciRequestsNotSupported(PciFilterError):
     """A host's pools cannot serve the requests that were to be consumed.
 

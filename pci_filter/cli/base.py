@@ -20,6 +20,9 @@ from cliff import command
 
 from pci_filter import exception
 
+#: Some cell could not be read; what is shown is of the others.
+EXIT_CELL_UNREAD: typing.Final = 1
+
 #: The command could not be run: bad input, something missing, broken.
 EXIT_NOT_RUN: typing.Final = 2
 

@@ -1,0 +1,191 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The cells that a command reads, one after the other."""
+
+import argparse
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import difflib
+import logging
+import typing
+
+from oslo_config import cfg
+import sqlalchemy as sa
+
+from pci_filter.cli import base
+from pci_filter.cli import nova_conf
+from pci_filter.db import cell_mappings
+from pci_filter.db import read_only
+from pci_filter.db import tables
+from pci_filter import exception
+
+LOG = logging.getLogger(__name__)
+
+_T = typing.TypeVar('_T')
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell and where its database is.
+
+    :param name: what the operator calls it
+    :param url: of its database; has a password, so it is never shown
+    :param uuid: in Nova's API database, if it was found there
+    """
+
+    name: str
+    url: str = dataclasses.field(repr=False)
+    uuid: str | None = None
+
+    def connect(self) -> contextlib.AbstractContextManager[
+            sa.engine.Connection]:
+        """Connect to the cell's database; see ``read_only.connect``."""
+        return read_only.connect(self.url, tables.metadata)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which cells to read."""
+    nova_conf.add_arguments(parser)
+    group = parser.add_argument_group('cells')
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        '--cell', metavar='NAME',
+        help='read only the cell with this name or UUID. By default all that '
+             'Nova schedules to')
+    which.add_argument(
+        '--database-connection', metavar='URL',
+        help='read only the cell with this database, in the syntax of '
+             '[database]connection, without the API database. Others on this '
+             'machine can see a password given here')
+
+
+def find(conf: cfg.ConfigOpts, name: str | None = None) -> list[Cell]:
+    """Return the cells that Nova's API database knows.
+
+    :param conf: what ``nova_conf.load`` returned
+    :param name: name or UUID of the only cell wanted; None for all that have
+        hosts which Nova schedules to
+    :raises pci_filter.cli.base.CommandError: if it cannot be read, or has no
+        such cell
+    """
+    api_url = nova_conf.connection(conf, 'api_database')
+    if not api_url:
+        raise base.CommandError(
+            '[api_database]connection is not set in the configuration: name '
+            'the file that has it with --config-file, or a cell\'s database '
+            'with --database-connection')
+    try:
+        with read_only.connect(api_url, cell_mappings.metadata) as connection:
+            mappings = cell_mappings.load(connection)
+    except exception.DatabaseUnreadable as error:
+        raise base.CommandError(
+            f'cannot read the API database: {error}') from None
+    mappings = [mapping for mapping in mappings
+                if mapping.uuid != cell_mappings.CELL0_UUID]
+    if name is None:
+        chosen = [mapping for mapping in mappings if not mapping.disabled]
+    else:
+        chosen = [mapping for mapping in mappings
+                  if name in (mapping.name, mapping.uuid)]
+        if not chosen:
+            raise base.CommandError(_no_such_cell(name, mappings))
+    if not chosen:
+        raise base.CommandError(
+            'the API database has no cell that Nova schedules to')
+    return [
+        Cell(mapping.name or mapping.uuid, _url(conf, mapping), mapping.uuid)
+        for mapping in chosen]
+
+
+class Cells:
+    """What a command was asked to read, and what could not be read of it.
+
+    :param parsed_args: with the options that :func:`add_arguments` added
+    :raises pci_filter.cli.base.CommandError: if nothing can be read
+    :ivar conf: the configuration
+    :ivar failed: names of the cells that could not be read so far
+    """
+
+    def __init__(self, parsed_args: argparse.Namespace) -> None:
+        url = parsed_args.database_connection
+        self.conf = nova_conf.load(
+            parsed_args.config_files, parsed_args.config_dirs,
+            required=url is None)
+        self._cells = (
+            [_named_by_url(url)] if url is not None
+            else find(self.conf, parsed_args.cell))
+        self.failed: list[str] = []
+
+    def each(
+        self, read: Callable[[Cell, sa.engine.Connection], Iterable[_T]],
+    ) -> Iterator[_T]:
+        """Yield what is read of each cell, as it is read.
+
+        A cell that cannot be read costs a line on stderr, the others are
+        read all the same.
+
+        :param read: called with the cell and a connection to it
+        """
+        for cell in self._cells:
+            try:
+                with cell.connect() as connection:
+                    yield from read(cell, connection)
+            except exception.DatabaseUnreadable as error:
+                self.failed.append(cell.name)
+                LOG.error('cell %s cannot be read: %s%s', cell.name, error,
+                          _hint(cell))
+
+    @property
+    def exit_code(self) -> int:
+        """What the command returns if nothing else is to be said."""
+        return base.EXIT_CELL_UNREAD if self.failed else 0
+
+
+def _url(
+    conf: cfg.ConfigOpts, mapping: cell_mappings.CellMapping,
+) -> str:
+    """Return the URL that Nova connects to for a cell."""
+    return nova_conf.with_parameters(conf, 'database', (
+        cell_mappings.database_url(
+            mapping.database_connection, conf.database.connection)))
+
+
+def _hint(cell: Cell) -> str:
+    if not cell_mappings.is_template(cell.url):
+        return ''
+    return ('; its URL in cell_mappings is a template that '
+            '[database]connection of this configuration does not fill')
+
+
+def _named_by_url(url: str) -> Cell:
+    """Return the cell with this database, under the name of that."""
+    try:
+        name = sa.engine.make_url(url).database
+    except (sa.exc.ArgumentError, ValueError):
+        raise base.CommandError(
+            'the value of --database-connection is no URL such as '
+            'mysql+pymysql://user:password@host/nova_cell1') from None
+    return Cell(name or 'database', url)
+
+
+def _no_such_cell(
+    name: str, mappings: Iterable[cell_mappings.CellMapping],
+) -> str:
+    names = [mapping.name or mapping.uuid for mapping in mappings]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f'did you mean {near[0]}?' if near else (
+        f'there is: {", ".join(names)}' if names else 'there is none')
+    return f'there is no cell {name!r}; {hint}'

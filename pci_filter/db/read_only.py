@@ -1,0 +1,177 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Connections to Nova's databases that can only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import re
+import typing
+from urllib import parse
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy import exc
+from sqlalchemy import pool
+
+from pci_filter import exception
+
+#: What makes every transaction of a connection read-only.
+_READ_ONLY: typing.Final = {
+    'sqlite': 'PRAGMA query_only = ON',
+    'mysql': 'SET SESSION TRANSACTION READ ONLY',
+    'mariadb': 'SET SESSION TRANSACTION READ ONLY',
+    'postgresql': 'SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY',
+}
+
+#: Seconds that a server has to answer a new connection, where the driver can
+#: be told and the URL does not say.
+_CONNECT_TIMEOUT: typing.Final = 10
+_WITH_TIMEOUT: typing.Final = frozenset(('pymysql', 'mysqldb', 'psycopg2'))
+
+_MASK: typing.Final = '***'
+
+
+@contextlib.contextmanager
+def connect(
+    url: str, expected: sa.MetaData | None = None,
+) -> Iterator[sa.engine.Connection]:
+    """Connect to a database for the length of a ``with`` block.
+
+    Every transaction is read-only, so an account that may only read is
+    enough. What is read within a transaction is of one moment where the
+    database does so by default, as MySQL does; ``rollback()`` ends it.
+
+    :param url: as in nova.conf; nothing secret in it ever gets out
+    :param expected: tables that have to be there
+    :raises pci_filter.exception.DatabaseUnreadable: if it cannot be connected
+        to or lacks a table, and for every database error in the block
+    """
+    with _unreadable(url, Exception):
+        # A driver can raise anything about what it finds in the URL.
+        engine = _engine(url)
+    try:
+        with _unreadable(url, Exception):
+            connection = engine.connect()
+        with _unreadable(url, exc.SQLAlchemyError), connection:
+            _check_tables(connection, expected)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def mask(text: str, url: str) -> str:
+    """Hide in a text what is secret in a URL of a database.
+
+    Drivers quote what they take for the name of the host, which is part of
+    the password where somebody did not escape an ``@`` in it.
+
+    :param text: what is to be shown
+    :param url: well-formed or not
+    """
+    _, _, rest = url.partition('://')
+    password = rest.rpartition('@')[0].partition(':')[2]
+    secrets = {password, *re.split('[@/:]', password)}
+    for key, value in parse.parse_qsl(parse.urlsplit(url).query):
+        if 'pass' in key.lower():
+            secrets.add(value)
+    secrets |= {
+        form for secret in secrets
+        for form in (parse.unquote(secret), parse.unquote_plus(secret),
+                     parse.quote_plus(secret))}
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, _MASK)
+    return text
+
+
+def _engine(url: str) -> sa.engine.Engine:
+    parsed = sa.engine.make_url(url)
+    dialect = parsed.get_backend_name()
+    if dialect not in _READ_ONLY:
+        raise exception.DatabaseUnreadable(
+            f'pci_filter knows no {dialect} databases; it reads '
+            + ', '.join(sorted(_READ_ONLY)))
+    if dialect == 'sqlite':
+        parsed = _existing_file(parsed)
+    arguments = {}
+    if parsed.get_driver_name() in _WITH_TIMEOUT and (
+            'connect_timeout' not in parsed.query):
+        arguments['connect_timeout'] = _CONNECT_TIMEOUT
+    engine = sa.create_engine(
+        parsed, poolclass=pool.NullPool, connect_args=arguments, future=True,
+        hide_parameters=True)
+
+    def make_read_only(connection: typing.Any, record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(_READ_ONLY[dialect])
+        cursor.close()
+        # PostgreSQL would take it back with the transaction.
+        connection.commit()
+
+    event.listen(engine, 'connect', make_read_only)
+    return engine
+
+
+def _existing_file(url: sa.engine.URL) -> sa.engine.URL:
+    """Return a URL that SQLite does not make a new file for."""
+    path = url.database
+    if not path or path == ':memory:' or path.startswith('file:'):
+        return url
+    return url.set(
+        database=f'file:{parse.quote(path)}',
+        query={**url.query, 'mode': 'ro', 'uri': 'true'})
+
+
+def _check_tables(
+    connection: sa.engine.Connection, expected: sa.MetaData | None,
+) -> None:
+    if expected is not None:
+        inspector = sa.inspect(connection)
+        missing = [table.name for table in expected.sorted_tables
+                   if not inspector.has_table(table.name)]
+        if missing:
+            raise exception.DatabaseUnreadable(
+                f'it has no table {" or ".join(missing)}, so it is another '
+                'database or was not set up by Nova yet')
+
+
+@contextlib.contextmanager
+def _unreadable(
+    url: str, errors: type[Exception],
+) -> Iterator[None]:
+    """Turn these errors into one that can be shown."""
+    try:
+        yield
+    except exception.DatabaseUnreadable:
+        raise
+    except errors as error:
+        # The original could be shown with what it was raised from.
+        raise exception.DatabaseUnreadable(
+            mask(_first_line(error), url)) from None
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what a driver says, without the statement."""
+    if isinstance(error, ImportError):
+        return f'its driver is not installed ({error})'
+    if isinstance(error, exc.NoSuchModuleError):
+        return 'its URL names an unknown driver'
+    if isinstance(error, (exc.ArgumentError, ValueError)):
+        return 'its URL is malformed'
+    original = getattr(error, 'orig', None) or error
+    if len(original.args) == 2 and isinstance(original.args[0], int):
+        # That is how those for MySQL say it.
+        return f'{original.args[1]} ({original.args[0]})'
+    lines = str(original).strip().splitlines()
+    return lines[0] if lines else type(original).__name__
