@@ -109,24 +109,32 @@ class PoolMaker:
 def _pool_kind(
     kind: model.DeviceKind, lookups: Iterable[base.Lookup],
 ) -> matching.PoolKind | None:
-    """Return what pool the devices make, None if nobody knows their tags.
-
-    The first source that knows all of the tags decides, else the first that
-    knows of the devices at all.
-    """
-    best: model.Tags | None = None
-    for lookup in lookups:
-        tags = lookup(kind)
-        if tags is not None and (best is None or (
-                model.UNKNOWN in best.values()
-                and model.UNKNOWN not in tags.values())):
-            best = tags
-    if best is None:
+    """Return what pool the devices make, None if nobody knows their tags."""
+    found = find_tags(kind, lookups)
+    if found is None:
         return None
     return matching.PoolKind(
         kind.vendor_id, kind.product_id, kind.numa_node, kind.dev_type,
         kind.address, pool_module.complete_tags(
-            best, kind.dev_type, kind.parent_ifname))
+            found[1], kind.dev_type, kind.parent_ifname))
+
+
+def find_tags(
+    kind: model.DeviceKind, lookups: Iterable[base.Lookup],
+) -> tuple[int, model.Tags] | None:
+    """Return which look-up decides, and the tags; None if nobody knows them.
+
+    The first source that knows all of the tags decides, else the first that
+    knows of the devices at all.
+    """
+    best: tuple[int, model.Tags] | None = None
+    for number, lookup in enumerate(lookups):
+        tags = lookup(kind)
+        if tags is not None and (best is None or (
+                model.UNKNOWN in best[1].values()
+                and model.UNKNOWN not in tags.values())):
+            best = number, tags
+    return best
 
 
 def _merged(
