@@ -32,6 +32,14 @@ SUPPORTED: typing.Final = ', '.join(
     f'Nova {name} ({major})' for major, name in RELEASES.items())
 
 
+def is_known(release: str) -> bool:
+    """Tell whether the tests run against a release.
+
+    :param release: what Nova calls itself, such as ``34.0.1``
+    """
+    return release.partition('.')[0] in map(str, RELEASES)
+
+
 def find(
     owner: typing.Any, name: str, known: Sequence[str], instead: str,
     guess: str = '',

@@ -54,14 +54,9 @@ def check() -> None:
     :raises pci_filter.exception.UnsupportedNova: if it is not
     """
     release = version.version_string()
-    if _major(release) not in known_nova.RELEASES:
+    if not known_nova.is_known(release):
         raise exception.UnsupportedNova(
             f'it is Nova {release}', known_nova.SUPPORTED, _INSTEAD)
     original, = tracker.PciDevTracker.__bases__
     for name, known in _OVERRIDDEN.items():
         known_nova.find(original, name, known, _INSTEAD)
-
-
-def _major(release: str) -> int | None:
-    major = release.partition('.')[0]
-    return int(major) if major.isdigit() else None

@@ -53,14 +53,22 @@ def attach() -> None:
         is to be replaced, or it has other parameters than those known
     """
     with _attach_lock:
-        originals = [known_nova.find(*replaced, _INSTEAD, _GUESS)
-                     for replaced in _REPLACED]
+        originals = find_replaced()
         for (owner, name, _), original, replacement in zip(
                 _REPLACED, originals,
                 (_get_host_states_by_uuids, _host_state_cls,
                  _from_pci_stats)):
             if not hasattr(original, 'pci_filter_original'):
                 setattr(owner, name, _wrapped(original, replacement))
+
+
+def find_replaced() -> list[typing.Any]:
+    """Return what :func:`attach` replaces, and change nothing.
+
+    :raises pci_filter.exception.UnsupportedNova: as :func:`attach` does
+    """
+    return [known_nova.find(*replaced, _INSTEAD, _GUESS)
+            for replaced in _REPLACED]
 
 
 def detach() -> None:
