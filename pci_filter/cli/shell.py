@@ -12,13 +12,9 @@
 
 """The ``pci-filter`` command."""
 
-from collections.abc import Iterator
 from collections.abc import Sequence
-import contextlib
 import importlib.metadata
 import logging
-import os
-import signal
 import sys
 import typing
 
@@ -26,10 +22,7 @@ from cliff import app
 from cliff import commandmanager
 
 from pci_filter.cli import base
-
-_EXIT_INTERRUPTED: typing.Final = 128 + signal.SIGINT
-_EXIT_CLOSED_PIPE: typing.Final = 128 + signal.SIGPIPE
-_EXIT_TERMINATED: typing.Final = 128 + signal.SIGTERM
+from pci_filter.cli import process
 
 
 class Shell(app.App):
@@ -92,38 +85,15 @@ class Shell(app.App):
             name for name, _ in self.command_manager if name != 'complete'))
 
 
-@contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Unwind on SIGTERM, so that temporary files are removed."""
-    def leave(*_: object) -> None:
-        sys.exit(_EXIT_TERMINATED)
-    earlier = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``pci-filter``.
 
     :param argv: arguments, those of the process by default
     :returns: exit code
     """
-    try:
-        with _exit_on_sigterm():
-            result = Shell().run(list(sys.argv[1:] if argv is None else argv))
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        result = _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        result = _EXIT_CLOSED_PIPE
-    if result == _EXIT_INTERRUPTED:
-        print('pci-filter: interrupted', file=sys.stderr)
-    elif result == _EXIT_CLOSED_PIPE:
-        # Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return result
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return process.run(
+        Shell.NAME, lambda: int(Shell().run(arguments)))
 
 
 if __name__ == '__main__':
