@@ -14,22 +14,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+import typing
+
 import sqlalchemy as sa
 
 from pci_filter.db import tables
 from pci_filter import model
 
 
-def load(connection: sa.engine.Connection) -> list[model.ComputeNode]:
-    """Return the compute nodes of a cell that are not deleted.
+def load(
+    connection: sa.engine.Connection, node_uuids: Sequence[str] | None = None,
+) -> list[model.ComputeNode]:
+    """Return compute nodes of a cell that are not deleted.
+
+    :param connection: to the cell's database; only read from
+    :param node_uuids: those asked for; None for all
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
+    """
+    statement = _select(tables.compute_nodes.c.pci_stats)
+    if node_uuids is not None:
+        statement = statement.where(
+            tables.compute_nodes.c.uuid.in_(node_uuids))
+    return [
+        model.ComputeNode(uuid, host, nodename, summary)
+        for uuid, host, nodename, summary in connection.execute(statement)]
+
+
+def load_names(connection: sa.engine.Connection) -> list[model.ComputeNode]:
+    """Return all compute nodes of a cell, without the summaries.
+
+    For ten thousand hosts these can be a hundred megabytes.
 
     :param connection: to the cell's database; only read from
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
     """
+    return [model.ComputeNode(*row) for row in connection.execute(_select())]
+
+
+def _select(
+    *more: sa.ColumnElement[typing.Any],
+) -> sa.Select[typing.Any]:
     nodes = tables.compute_nodes.c
-    statement = sa.select(
-        nodes.uuid, nodes.host, nodes.hypervisor_hostname, nodes.pci_stats,
+    return sa.select(
+        nodes.uuid, nodes.host, nodes.hypervisor_hostname, *more,
     ).where(nodes.deleted == 0).order_by(nodes.id)
-    return [
-        model.ComputeNode(uuid, host, nodename, summary)
-        for uuid, host, nodename, summary in connection.execute(statement)]

@@ -39,6 +39,10 @@ AVAILABLE: typing.Final = 'available'
 #: What the status of a device is while an instance has it.
 IN_USE: typing.Final = ('claimed', 'allocated')
 
+#: What it is while an instance has the physical function of the device, or a
+#: device carved out of it (nova.objects.PciDevice).
+EXCLUDED: typing.Final = ('unclaimable', 'unavailable')
+
 #: Bytes to read behind a key of extra_info: the longest name that Linux gives
 #: a network device, with the quote behind it, and a UUID.
 _IFNAME_LENGTH: typing.Final = 16
@@ -57,7 +61,8 @@ Groups = dict[model.DeviceKind, model.DeviceGroup]
 
 
 def _devices(
-    by_device: bool, providers: bool, stored_tags: bool, lists: int,
+    by_device: bool, providers: bool, stored_tags: bool, if_idle: bool,
+    lists: int,
 ) -> sa.Select[typing.Any]:
     """Return the devices that matter, one row each.
 
@@ -76,12 +81,16 @@ def _devices(
               AND n.deleted = 0 AND d.deleted = 0
               AND d.status IN ('available', 'claimed', 'allocated')
 
+    To read what there would be if nothing were in use, free is the address of
+    each, and devices that others in use exclude are read too.
+
     The kind is one text because a driver written in Python takes as long for
     each column of each row as for its contents.
     """
     devices = tables.pci_devices.c
     nodes = tables.compute_nodes.c
-    free = sa.case((devices.status == AVAILABLE, devices.address))
+    free = devices.address if if_idle else sa.case(
+        (devices.status == AVAILABLE, devices.address))
     columns = [
         nodes.id, nodes.uuid, free.label('free'),
         _kind_text(free, by_device, stored_tags).label('kind')]
@@ -97,7 +106,8 @@ def _devices(
             for number in range(lists))),
         nodes.deleted == 0,
         devices.deleted == 0,
-        devices.status.in_((AVAILABLE, *IN_USE)),
+        devices.status.in_(
+            (AVAILABLE, *IN_USE, *(EXCLUDED if if_idle else ()))),
     )
 
 
@@ -130,7 +140,8 @@ def _kind_text(
 
 @functools.lru_cache(maxsize=8)
 def _statement(
-    by_device: bool, providers: bool, stored_tags: bool, lists: int,
+    by_device: bool, providers: bool, stored_tags: bool, if_idle: bool,
+    lists: int,
 ) -> sa.Select[typing.Any]:
     """Return the statement, with the lists of node UUIDs yet to be bound.
 
@@ -146,7 +157,7 @@ def _statement(
     SELECT.
     """
     device = _devices(
-        by_device, providers, stored_tags, lists).subquery('device').c
+        by_device, providers, stored_tags, if_idle, lists).subquery('device').c
     key = [device.kind, *([device.rp_uuid] if providers else ())]
     return sa.select(
         # Sorting by a number is quicker than by a UUID.
@@ -162,6 +173,7 @@ def load(
     by_device: bool = False,
     providers: bool = True,
     stored_tags: bool = False,
+    if_idle: bool = False,
 ) -> dict[str, Groups]:
     """Read the groups of devices of some compute nodes.
 
@@ -175,6 +187,7 @@ def load(
     :param providers: whether to read the placement resource providers, which
         costs a third more
     :param stored_tags: whether to read the tags that our tracker stored
+    :param if_idle: count all as available that would be without instances
     :returns: the groups by node UUID and kind; nodes without any are missing
     :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
         the database cannot answer
@@ -184,7 +197,8 @@ def load(
     for uuids in _chunks(node_uuids, NODES_PER_STATEMENT):
         lists = list(_chunks(uuids, _NODES_PER_LIST))
         for row in connection.execute(
-                _statement(by_device, providers, stored_tags, len(lists)),
+                _statement(by_device, providers, stored_tags, if_idle,
+                           len(lists)),
                 {_list_name(number): part
                  for number, part in enumerate(lists)}):
             uuid, available, first_address, total, text, *provider = row

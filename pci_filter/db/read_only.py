@@ -32,7 +32,9 @@ _READ_ONLY: typing.Final = {
     'sqlite': 'PRAGMA query_only = ON',
     'mysql': 'SET SESSION TRANSACTION READ ONLY',
     'mariadb': 'SET SESSION TRANSACTION READ ONLY',
-    'postgresql': 'SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY',
+    # What MySQL does by default: all statements see the same moment.
+    'postgresql': 'SET SESSION CHARACTERISTICS AS TRANSACTION '
+                  'ISOLATION LEVEL REPEATABLE READ, READ ONLY',
 }
 
 #: Seconds that a server has to answer a new connection, where the driver can
@@ -50,8 +52,8 @@ def connect(
     """Connect to a database for the length of a ``with`` block.
 
     Every transaction is read-only, so an account that may only read is
-    enough. What is read within a transaction is of one moment where the
-    database does so by default, as MySQL does; ``rollback()`` ends it.
+    enough. But on SQLite, what is read within a transaction is of one moment;
+    ``rollback()`` ends it.
 
     :param url: as in nova.conf; nothing secret in it ever gets out
     :param expected: tables that have to be there

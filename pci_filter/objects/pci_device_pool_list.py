@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+import types
 import typing
 
 from pci_filter.db import compute_nodes
@@ -31,6 +33,9 @@ from pci_filter.tags import base
 
 if typing.TYPE_CHECKING:
     import sqlalchemy as sa
+
+_NO_TOPOLOGIES: typing.Final[
+    Mapping[str, device_requests.HostTopology]] = types.MappingProxyType({})
 
 _ByProvider = dict['str | None', matching.PciDevicePool]
 
@@ -87,6 +92,10 @@ class PciDevicePoolList:
         connection: sa.engine.Connection,
         nodes: Sequence[model.ComputeNode] | None = None,
         tag_sources: Sequence[base.TagSource] = (),
+        topologies: Mapping[
+            str, device_requests.HostTopology] = _NO_TOPOLOGIES,
+        numa_guest: bool = False,
+        if_idle: bool = False,
     ) -> dict[str, PciDevicePoolList]:
         """Load the pools of many compute nodes in one grouped statement.
 
@@ -94,6 +103,10 @@ class PciDevicePoolList:
         :param nodes: the compute nodes asked about; None for all of the
             cell, which are then read first
         :param tag_sources: who knows the devices' tags, first one first
+        :param topologies: NUMA topologies of the nodes by their UUID, where
+            they matter
+        :param numa_guest: as of the class
+        :param if_idle: the pools that there would be without instances
         :returns: a list for each node, keyed by its UUID; the list of a node
             without available devices is empty
         :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it,
@@ -104,13 +117,15 @@ class PciDevicePoolList:
         needs = base.needs(tag_sources)
         groups = device_groups.load(
             connection, [node.uuid for node in nodes], needs.by_device,
-            stored_tags=needs.stored_tags)
+            stored_tags=needs.stored_tags, if_idle=if_idle)
         maker = pool_load.PoolMaker(tag_sources)
         demands = device_requests.Demands()
         lists = {}
         for node in nodes:
             pools, unknown = maker.make(node, groups.pop(node.uuid, {}))
-            lists[node.uuid] = cls(pools, unknown=unknown, demands=demands)
+            lists[node.uuid] = cls(
+                pools, topologies.get(node.uuid), unknown, numa_guest,
+                demands)
         return lists
 
     @classmethod
@@ -119,9 +134,15 @@ class PciDevicePoolList:
         connection: sa.engine.Connection,
         node: model.ComputeNode,
         tag_sources: Sequence[base.TagSource] = (),
+        topology: device_requests.HostTopology | None = None,
+        numa_guest: bool = False,
+        if_idle: bool = False,
     ) -> PciDevicePoolList:
         """Load the pools of one compute node; see :meth:`get_all`."""
-        return cls.get_all(connection, [node], tag_sources)[node.uuid]
+        return cls.get_all(
+            connection, [node], tag_sources,
+            {node.uuid: topology} if topology else _NO_TOPOLOGIES,
+            numa_guest, if_idle)[node.uuid]
 
     def __iter__(self) -> Iterator[matching.PciDevicePool]:
         return iter(self._pools)

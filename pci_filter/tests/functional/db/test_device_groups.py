@@ -66,6 +66,20 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             node: sum(group.available for group in groups.values())
             for node, groups in self.load_nodes(*nodes).items()}
 
+    def test_if_idle(self):
+        self.add_devices(self.node, *(
+            {'status': status} for status in (
+                'available', 'claimed', 'allocated', 'unclaimable',
+                'unavailable', 'removed', 'deleted')))
+        self.add_devices(self.node, status='allocated', deleted=1)
+        for by_device, available in ((False, [5]), (True, [1] * 5)):
+            groups = self.load(if_idle=True, by_device=by_device)
+            self.assertEqual(
+                available, [group.available for group in groups])
+            self.assertEqual({0}, {group.in_use for group in groups})
+        self.assertEqual(5, len({
+            group.kind.device_address for group in groups}))
+
     def test_nothing(self):
         self.assertEqual({}, self.load_nodes(self.node))
         self.assertEqual({}, self.load_nodes('unknown'))

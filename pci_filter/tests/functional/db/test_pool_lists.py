@@ -77,6 +77,20 @@ class PoolListsMixin(base.DatabaseMixin):
             [1, 1, 0], [len(lists[node].unknown)
                         for node in ('unknown', 'broken', 'empty')])
 
+    def test_if_idle(self):
+        lists = objects.PciDevicePoolList.get_all(
+            self.connection, tag_sources=self.sources, if_idle=True)
+        self.assertEqual([3], [pool.count for pool in lists['two']])
+        self.assertEqual([1], [pool.count for pool in lists['empty']])
+
+    def test_names(self):
+        loaded = compute_nodes.load(self.connection)
+        self.assertEqual(
+            [node._replace(summary=None) for node in loaded],
+            compute_nodes.load_names(self.connection))
+        self.assertEqual(
+            [loaded[1]], compute_nodes.load(self.connection, ['two', 'gone']))
+
     def test_one_by_one(self):
         nodes = compute_nodes.load(self.connection)
         lists = objects.PciDevicePoolList.get_all(

@@ -72,6 +72,16 @@ class _Tests:
             self.connection.commit()
             self.assertEqual(1, connection.execute(count).scalar_one())
 
+    def test_transaction_sees_one_moment(self):
+        if self.engine.name == 'sqlite':
+            self.skipTest('the driver begins no transaction to read')
+        count = sa.select(sa.func.count()).select_from(tables.compute_nodes)
+        with read_only.connect(self.url) as connection:
+            self.assertEqual(0, connection.execute(count).scalar_one())
+            self.add_nodes(1)
+            self.connection.commit()
+            self.assertEqual(0, connection.execute(count).scalar_one())
+
     def test_missing_table(self):
         other = sa.MetaData()
         sa.Table('pci_devices', other)
