@@ -41,3 +41,18 @@ pci_devices = sa.Table(
     sa.Column('parent_addr', sa.String(12)),
     sa.Column('deleted', sa.Integer),
 )
+
+
+def missing_columns(connection: sa.engine.Connection) -> list[str]:
+    """Return what a cell's database lacks of these, as ``table.column``.
+
+    :param connection: to the cell's database; has all of the tables
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
+    """
+    inspector = sa.inspect(connection)
+    return [
+        f'{table.name}.{column.name}'
+        for table in metadata.sorted_tables
+        for found in [{column['name']
+                       for column in inspector.get_columns(table.name)}]
+        for column in table.columns if column.name not in found]
