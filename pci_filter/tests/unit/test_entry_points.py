@@ -28,7 +28,8 @@ CONTRACT = {
     'pci_filter.scheduler.host_manager': {'pci_pools'},
     'pci_filter.tag_sources': {'device_spec', 'pci_devices', 'pci_stats'},
     'oslo.config.opts': {'pci_filter'},
-    'console_scripts': {'pci-filter', 'pci-filter-nova-compute'},
+    'console_scripts': {
+        'pci-filter', 'pci-filter-nova-compute', 'pci-filter-status'},
     'pci_filter.cli': {'demo'},
 }
 
