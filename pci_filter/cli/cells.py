@@ -14,6 +14,7 @@
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
@@ -131,6 +132,7 @@ class Cells:
 
     def each(
         self, read: Callable[[Cell, sa.engine.Connection], Iterable[_T]],
+        only: Collection[Cell] | None = None,
     ) -> Iterator[_T]:
         """Yield what is read of each cell, as it is read.
 
@@ -138,8 +140,11 @@ class Cells:
         read all the same.
 
         :param read: called with the cell and a connection to it
+        :param only: the cells to read, None for all
         """
         for cell in self._cells:
+            if only is not None and cell not in only:
+                continue
             try:
                 with cell.connect() as connection:
                     yield from read(cell, connection)
