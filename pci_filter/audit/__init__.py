@@ -1,0 +1,54 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The audit: what should agree with the devices, and does not.
+
+Pure Python on plain data, like ``matching``. Each module looks at one side of
+it; what is found first is told, and what follows from it is not: a device
+with a finding of its own is no evidence for another one.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from pci_filter.audit import facts as facts_module
+from pci_filter.audit import finding
+from pci_filter.audit import owners
+from pci_filter.audit import providers
+from pci_filter.audit import relatives
+from pci_filter.audit import rows
+from pci_filter.audit import summaries
+
+
+def examine(
+    facts: facts_module.NodeFacts, summary_expected: bool = True,
+) -> list[finding.Finding]:
+    """Look at one compute node.
+
+    :param facts: all that concerns it
+    :param summary_expected: whether nova-compute is to write a summary;
+        where the rows have all that is in there it need not in any case
+    """
+    found = [*rows.check(facts), *owners.check(facts)]
+    # By address, which is the subject of those.
+    faulty = {one.subject for one in found}
+    doubtful = {device.id for device in facts.devices
+                if device.address in faulty}
+    related = list(relatives.check(facts, doubtful))
+    contradictory = {one.subject for one in related}
+    doubtful |= {device.id for device in facts.devices
+                 if device.address in contradictory}
+    return [*itertools.chain(
+        found, related, owners.check_requests(facts),
+        summaries.check(facts, doubtful, summary_expected),
+        providers.check(facts, doubtful))]

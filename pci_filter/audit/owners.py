@@ -1,0 +1,164 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Who has a device, by its row and by the instances."""
+
+from collections.abc import Iterator
+import json
+import typing
+
+from pci_filter.audit import facts as facts_module
+from pci_filter.audit import finding
+from pci_filter.audit import rows
+
+#: What Nova makes of a device that it takes from an instance.
+_FREED: typing.Final[finding.Values] = {
+    'status': facts_module.AVAILABLE, 'instance_uuid': None,
+    'request_id': None}
+
+
+def check(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
+    """Compare the owners of a compute node's devices with the instances."""
+    for device in facts.devices:
+        if device.status in facts_module.IN_USE:
+            yield from _check_owner(facts, device)
+        elif (device.instance_uuid is not None
+              and device.status in facts_module.STATUSES
+              and device.status not in facts_module.GONE):
+            yield _available_owned(facts, device)
+
+
+def _check_owner(
+    facts: facts_module.NodeFacts, device: facts_module.Device,
+) -> Iterator[finding.Finding]:
+    uuid = device.instance_uuid
+    instance = facts.instances.get(uuid) if uuid is not None else None
+    if instance is None or instance.deleted:
+        yield rows.for_device(
+            'owner-missing', facts, device,
+            f'pci_devices says {device.status} by '
+            f'{_missing(uuid, instance)}', instance, _FREED)
+    elif not facts_module.is_at(
+            facts.node, instance.host, instance.node) and (
+            not facts_module.is_moving(facts, instance.uuid)):
+        yield rows.for_device(
+            'owner-elsewhere', facts, device,
+            f'pci_devices says {device.status} by {instance.uuid}; instances '
+            f'has that {_place(instance)}', instance, _FREED)
+
+
+def _missing(
+    uuid: str | None, instance: facts_module.Instance | None,
+) -> str:
+    if uuid is None:
+        return 'nobody: instance_uuid is NULL'
+    shown = finding.one_line(uuid, 36)
+    if instance is None:
+        return f'{shown}, of which instances has no row'
+    return f'{shown}, which is deleted in instances'
+
+
+def _place(instance: facts_module.Instance) -> str:
+    if instance.host is None:
+        return 'on no host'
+    return f'on {finding.one_line(instance.host)}'
+
+
+def _available_owned(
+    facts: facts_module.NodeFacts, device: facts_module.Device,
+) -> finding.Finding:
+    """Report an owner of what is not in use; mend it where one is right."""
+    uuid = device.instance_uuid
+    assert uuid is not None
+    instance = facts.instances.get(uuid)
+    change: finding.Values | None = None
+    reason = ''
+    if instance is None or instance.deleted:
+        change = {'instance_uuid': None, 'request_id': None}
+    elif not facts_module.is_at(facts.node, instance.host, instance.node):
+        reason = 'its instance is on another host: see first what that has'
+    elif _wants(facts, device):
+        change = {'status': 'allocated'}
+    else:
+        reason = ('its instance is here, but did not ask for it: only the '
+                  'hypervisor knows whether it uses the device')
+    return rows.for_device(
+        'available-owned', facts, device,
+        f'pci_devices says {device.status}, but names instance '
+        f'{finding.one_line(uuid, 36)}', instance, change, reason)
+
+
+def _wants(
+    facts: facts_module.NodeFacts, device: facts_module.Device,
+) -> bool:
+    """Tell whether the device's instance has asked for it."""
+    return device.request_id is not None and any(
+        request_id == device.request_id
+        for wanting in facts.wanting if wanting.uuid == device.instance_uuid
+        for request_id, _ in _requests(wanting.pci_requests))
+
+
+def check_requests(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
+    """Compare what the servers on a compute node asked for with their devices.
+
+    Devices count wherever they are, and whatever their status: if there is
+    something wrong with those it is a finding of its own.
+    """
+    for wanting in facts.wanting:
+        if wanting.uuid in facts.migrations:
+            continue
+        requests = _requests(wanting.pci_requests)
+        holdings = facts.holdings.get(wanting.uuid, ())
+        missing = _shortage(requests, [held.request_id for held in holdings])
+        if missing:
+            wanted = sum(count for _, count in requests)
+            yield finding.Finding(
+                'request-unmet', facts.node.host or '', facts.node.id,
+                wanting.uuid,
+                f'instance_extra.pci_requests asks for {wanted}, '
+                f'pci_devices has {len(holdings)}, {missing} short',
+                finding.evidence(wanting, tuple(holdings)),
+                no_repair='only the hypervisor knows which devices the '
+                          'server uses, if any')
+
+
+def _requests(text: str) -> list[tuple[str | None, int]]:
+    """Return id and count of each request; nothing if it is unreadable."""
+    try:
+        requests = json.loads(text)
+        return [(request.get('request_id'), int(request['count']))
+                for request in requests]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []
+
+
+def _shortage(
+    requests: list[tuple[str | None, int]], held: list[str | None],
+) -> int:
+    """Return how many devices are missing.
+
+    Requests and devices from before Nova gave them an id go with anything.
+    """
+    spare = held.count(None)
+    missing = 0
+    for request_id, count in requests:
+        if request_id is None:
+            missing += count
+        else:
+            missing += max(0, count - held.count(request_id))
+    known = {request_id for request_id, _ in requests}
+    if None in known:
+        # Without an id a request can have been served by any device.
+        spare += sum(
+            request_id is not None and request_id not in known
+            for request_id in held)
+    return max(0, missing - spare)
