@@ -39,6 +39,42 @@ pci_devices = sa.Table(
     sa.Column('extra_info', sa.Text),
     sa.Column('numa_node', sa.Integer),
     sa.Column('parent_addr', sa.String(12)),
+    sa.Column('instance_uuid', sa.String(36)),
+    sa.Column('request_id', sa.String(36)),
+    sa.Column('deleted', sa.Integer),
+    sa.Column('deleted_at', sa.DateTime),
+    sa.Column('updated_at', sa.DateTime),
+)
+
+instances = sa.Table(
+    'instances', metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('uuid', sa.String(36)),
+    sa.Column('host', sa.String(255)),
+    sa.Column('node', sa.String(255)),
+    sa.Column('vm_state', sa.String(255)),
+    sa.Column('task_state', sa.String(255)),
+    sa.Column('deleted', sa.Integer),
+)
+
+instance_extra = sa.Table(
+    'instance_extra', metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('instance_uuid', sa.String(36)),
+    sa.Column('pci_requests', sa.Text),
+    sa.Column('deleted', sa.Integer),
+)
+
+migrations = sa.Table(
+    'migrations', metadata,
+    sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('instance_uuid', sa.String(36)),
+    sa.Column('source_compute', sa.String(255)),
+    sa.Column('source_node', sa.String(255)),
+    sa.Column('dest_compute', sa.String(255)),
+    sa.Column('dest_node', sa.String(255)),
+    sa.Column('status', sa.String(255)),
+    sa.Column('migration_type', sa.String(255)),
     sa.Column('deleted', sa.Integer),
 )
 

@@ -1,0 +1,160 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""An audit of all cells: read, wait, read again what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+import contextlib
+import logging
+import sys
+import time
+import typing
+
+from rich import console as rich_console
+from rich import progress as rich_progress
+import sqlalchemy as sa
+
+from pci_filter import audit
+from pci_filter.audit import finding
+from pci_filter.audit import rows
+from pci_filter.audit import second_look
+from pci_filter.cli import cells as cells_module
+from pci_filter.db import audit_facts
+
+LOG = logging.getLogger(__name__)
+
+#: How often a finding is looked for again while it keeps changing.
+_LOOKS: typing.Final = 3
+
+_Advance = Callable[[], None]
+
+
+class Found(typing.NamedTuple):
+    """A finding and where it was found.
+
+    :param cell: name of the cell
+    :param finding: the finding
+    :param dialect: of the cell's database
+    """
+
+    cell: str
+    finding: finding.Finding
+    dialect: sa.engine.Dialect
+
+
+class Auditor:
+    """One audit.
+
+    :param cells: the cells to read
+    :param kinds: names of the kinds to look for
+    :param grace: seconds after which findings are looked for again, 0 for
+        never
+    :ivar read: names of the cells that were read, if only in part
+    """
+
+    def __init__(
+        self, cells: cells_module.Cells, kinds: Collection[str], grace: int,
+    ) -> None:
+        self._cells = cells
+        self._kinds = frozenset(kinds)
+        self._grace = grace
+        self._summary_expected = bool(cells.conf.pci_filter.write_pci_stats)
+        self.read: list[str] = []
+
+    def findings(self) -> Iterator[Found]:
+        """Yield what is found, after the grace period if there is one."""
+        if not self._grace:
+            yield from self._cells.each(self._read_all)
+            return
+        suspicions: dict[cells_module.Cell, second_look.Suspicions] = {}
+
+        def suspect(
+            cell: cells_module.Cell, connection: sa.engine.Connection,
+        ) -> Iterator[None]:
+            suspicions[cell] = second_look.Suspicions()
+            with _progress(cell.name, connection) as advance:
+                for found in self._read_all(cell, connection, advance):
+                    suspicions[cell].add(found.finding)
+            yield
+
+        def look_again(
+            cell: cells_module.Cell, connection: sa.engine.Connection,
+        ) -> Iterator[Found]:
+            node_ids = suspicions[cell].node_ids
+            for one in suspicions[cell].settle(
+                    self._read(connection, node_ids)):
+                yield Found(cell.name, one, connection.dialect)
+
+        for _ in self._cells.each(suspect):
+            pass
+        for _ in range(_LOOKS):
+            suspicions = {cell: found for cell, found in suspicions.items()
+                          if found and cell.name not in self._cells.failed}
+            if suspicions:
+                time.sleep(self._grace)
+                yield from self._cells.each(look_again, only=suspicions)
+        changing = sum(map(len, suspicions.values()))
+        if changing:
+            LOG.warning(
+                '%d more differences changed whenever they were looked at, '
+                'so nova-compute is at work there: audit again', changing)
+
+    def _read_all(
+        self, cell: cells_module.Cell, connection: sa.engine.Connection,
+        advance: _Advance | None = None,
+    ) -> Iterator[Found]:
+        """Yield what is found in a whole cell at first sight."""
+        self.read.append(cell.name)
+        for one in self._read(connection, advance=advance):
+            yield Found(cell.name, one, connection.dialect)
+
+    def _read(
+        self, connection: sa.engine.Connection,
+        node_ids: Collection[int] | None = None,
+        advance: _Advance | None = None,
+    ) -> Iterator[finding.Finding]:
+        """Yield what is found of these kinds on some compute nodes."""
+        for facts in audit_facts.load(connection, node_ids):
+            for one in audit.examine(facts, self._summary_expected):
+                if one.kind in self._kinds:
+                    yield one
+            if advance:
+                advance()
+        if 'orphan-row' in self._kinds:
+            for row in audit_facts.orphans(connection, node_ids):
+                yield rows.orphan(row)
+
+
+@contextlib.contextmanager
+def _progress(
+    title: str, connection: sa.engine.Connection,
+) -> Iterator[_Advance | None]:
+    """Show on stderr how many compute nodes were read, on a terminal.
+
+    Yields what to call after each of them.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with rich_progress.Progress(
+            rich_progress.TextColumn('{task.description}'),
+            rich_progress.BarColumn(),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TimeElapsedColumn(),
+            console=rich_console.Console(stderr=True),
+            transient=True) as progress:
+        task = progress.add_task(title, total=audit_facts.count(connection))
+        yield lambda: progress.advance(task)
