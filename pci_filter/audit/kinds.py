@@ -85,7 +85,7 @@ _ALL: typing.Final = (
         'them.',
         _RESTART + ' Where the tracker of pci_filter runs without tags and '
         'without a summary, set [pci_filter]write_pci_stats = false in the '
-        'configuration that the audit reads too.'),
+        'configuration that the audit reads too.', (2115729,)),
     Kind(
         'summary-extra', Severity.ERROR,
         'The summary offers devices of a pool of which there is no row.',
@@ -127,9 +127,7 @@ _ALL: typing.Final = (
         'Nobody else can have the device, and the instance may start with '
         'it in its description although it is on another host.',
         'See where the guest really runs, and that none on this host has '
-        'the device. If a migration of it is in status error, and the '
-        'instance is well, nova-compute frees the device once that is '
-        'failed, or with what --sql prints. Audit again afterwards: '
+        'the device. Then free it with what --sql prints, and audit again: '
         'relatives of the device may have to be freed too.', (1641750,)),
     Kind(
         'request-unmet', Severity.ERROR,
@@ -215,9 +213,10 @@ _ALL: typing.Final = (
         '[pci]device_spec; or the provider was deleted and made anew, and '
         'some rows still name the old one; or a device has come back to a '
         'new pool beside its old one.',
-        'nova-compute refuses every request that placement allocated on the '
-        'host, or fails to update its resources. pci_filter passes the host '
-        'by for such requests.',
+        'If several pools have one provider, nova-compute refuses every '
+        'request that placement allocated on the host; if one pool has '
+        'several, it can neither start nor update its resources. pci_filter '
+        'passes the host by for such requests.',
         'Give the functions of one physical function the same tags, or '
         'leave tags to placement as traits. Otherwise compare with '
         '"openstack resource provider list", correct the rows while '

@@ -14,7 +14,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
@@ -65,10 +67,10 @@ def check(
         return
     rows = _count_rows(facts, doubtful)
     if pools is None:
-        if summary_expected and not _has_stored_tags(facts):
+        if summary_expected and not _stored_tags(facts, any):
             yield from _no_summary(facts, rows)
         return
-    if pools and _has_stored_tags(facts):
+    if pools and facts.devices and _stored_tags(facts, all):
         yield _finding(
             'summary-deprecated', facts, 'pci_stats',
             f'compute_nodes.pci_stats has {len(pools)} pools; the rows have '
@@ -141,9 +143,12 @@ def _finding(
         finding.evidence(rests_on), no_repair=no_repair)
 
 
-def _has_stored_tags(facts: facts_module.NodeFacts) -> bool:
-    """Tell whether our tracker keeps the tags of all devices in the rows."""
-    return bool(facts.devices) and all(
+def _stored_tags(
+    facts: facts_module.NodeFacts,
+    quantifier: Callable[[Iterable[bool]], bool],
+) -> bool:
+    """Tell whether our tracker keeps the tags of any, or all, in the rows."""
+    return quantifier(
         facts_module.stored_tags(device) is not None
         for device in facts.devices)
 

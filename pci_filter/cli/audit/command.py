@@ -19,6 +19,7 @@ import collections
 from collections.abc import Iterator
 from collections.abc import Sequence
 import os
+import textwrap
 import typing
 
 from cliff import lister
@@ -38,11 +39,15 @@ _COLUMNS: typing.Final = (
     'cell', 'host', 'kind', 'subject', 'severity', 'stored', 'meaning',
     'cure')
 
-#: How many of them are shown if not all are.
+#: How many of them are shown if not all are, and how many a table has if
+#: the rest is told below it.
 _SHORT: typing.Final = 4
+_LONG_TABLE: typing.Final = 6
 
 #: Formats that nobody reads on a terminal have all columns.
 _LONG_FORMATS: typing.Final = ('json', 'yaml')
+
+_WIDTH: typing.Final = 79
 
 _LONGEST_GRACE: typing.Final = 3600
 
@@ -82,8 +87,9 @@ class Audit(base.Command, lister.Lister):
                  'information: summary-deprecated')
         parser.add_argument(
             '--long', action='store_true',
-            help='show all columns in a table too; json and yaml have them '
-                 'in any case')
+            help='show too how much it matters, what is stored where, what '
+                 'it means for scheduling and what to do about it; json and '
+                 'yaml have that in any case')
         parser.add_argument(
             '--sql', action='store_true',
             help='print statements to review and run, in place of the list')
@@ -95,16 +101,19 @@ class Audit(base.Command, lister.Lister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command and return its exit code."""
-        self._found = False
+        # Kinds that were found.
+        self._found: set[str] = set()
         self._check_metrics_path(parsed_args.output_metrics)
         self._cells = cells.Cells(parsed_args)
         if parsed_args.sql:
             self._print_sql(parsed_args)
         else:
             super().run(parsed_args)
+            if parsed_args.long and parsed_args.formatter == 'table':
+                self._explain()
         if self._cells.exit_code:
             return self._cells.exit_code
-        return EXIT_FINDINGS if self._found else 0
+        return EXIT_FINDINGS if self._found.intersection(kinds.FAULTS) else 0
 
     def take_action(
         self, parsed_args: argparse.Namespace,
@@ -113,15 +122,27 @@ class Audit(base.Command, lister.Lister):
 
         :param parsed_args: what :meth:`get_parser` parsed
         """
+        table = parsed_args.formatter == 'table'
         number = len(_COLUMNS)
-        if not parsed_args.long and not parsed_args.columns and (
-                parsed_args.formatter not in _LONG_FORMATS):
-            number = _SHORT
-        if parsed_args.formatter == 'table' and not parsed_args.max_width:
+        if not parsed_args.columns:
+            if parsed_args.long:
+                number = _LONG_TABLE if table else number
+            elif parsed_args.formatter not in _LONG_FORMATS:
+                number = _SHORT
+        if table and not parsed_args.max_width:
             # Only on a terminal.
             parsed_args.fit_width = True
         return _COLUMNS[:number], (
             _row(found)[:number] for found in self._audit(parsed_args))
+
+    def _explain(self) -> None:
+        """Tell below a table what the kinds that were found mean."""
+        for kind in kinds.KINDS.values():
+            if kind.name in self._found:
+                text = f'{kind.name}: {kind.meaning} {kind.cure}'
+                print('', *textwrap.wrap(
+                    text, _WIDTH, break_on_hyphens=False), sep='\n',
+                    file=self.app.stdout)
 
     def _print_sql(self, parsed_args: argparse.Namespace) -> None:
         """Print the findings as statements."""
@@ -143,7 +164,7 @@ class Audit(base.Command, lister.Lister):
         for found in audit.findings():
             kind = found.finding.kind
             counts[found.cell, kind] += 1
-            self._found |= kind in kinds.FAULTS
+            self._found.add(kind)
             yield found
         if parsed_args.output_metrics:
             self._write_metrics(parsed_args.output_metrics, metrics.text(

@@ -204,8 +204,11 @@ class NovaTestCase(testtools.TestCase):
             level=self.log_level,
             format='%(levelname)s %(name)s %(message)s'))
         self.addCleanup(hook.detach)
-        self.cloud = self.useFixture(
-            CloudFixture(self.cells, self.cell_urls)).cloud
+        self.cloud = self.useFixture(self.make_cloud()).cloud
+
+    def make_cloud(self) -> CloudFixture:
+        """Return the fixture of the cloud, not set up yet."""
+        return CloudFixture(self.cells, self.cell_urls)
 
     def override(self, group: str, **options: typing.Any) -> None:
         """Override options of nova.conf until the test is over."""

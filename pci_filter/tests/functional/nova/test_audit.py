@@ -1,0 +1,239 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The audit of a fleet that Nova's own tracker keeps, on real databases."""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import sqlite3
+import subprocess
+import sys
+import time
+import typing
+import unittest
+import uuid
+
+import sqlalchemy as sa
+
+from pci_filter.audit import kinds
+from pci_filter.cli.audit import auditor
+from pci_filter.cli import cells
+from pci_filter.cli.demo import databases
+from pci_filter import conf
+from pci_filter.tests.functional.nova import audit_fleet
+from pci_filter.tests.functional.nova import audit_servers
+from pci_filter.tests.functional.nova import base
+
+COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
+
+#: How long to claim and free while audits run one after the other. Less than
+#: a minute says little with the default grace period, but takes little time.
+CHURN_SECONDS = int(os.environ.get('PCI_FILTER_AUDIT_SECONDS') or 0)
+
+#: Kinds that no statement mends, and those that a restart does.
+BY_HAND = ('request-unmet', 'rp-split')
+BY_RESTART = ('summary-count', 'summary-extra', 'summary-missing')
+
+
+def run(*arguments, **environment):
+    """Run the installed command."""
+    return subprocess.run(
+        [COMMAND, 'audit', *arguments], capture_output=True, text=True,
+        check=False, timeout=300, env={**os.environ, **environment})
+
+
+class AuditTestCase(base.NovaTestCase):
+    """A fleet in a database, whose URL is ``url``."""
+
+    cells = 1
+
+    def setUp(self):
+        super().setUp()
+        conf.register_opts(databases.CONF)
+        self.cell, = self.cloud.cells
+        self.url = self.cell.database_connection
+        self.addCleanup(audit_servers.remove_all, self.cloud)
+        self.fleet = audit_fleet.Fleet(self)
+
+    def command(self, *arguments):
+        """Run the command and return its findings as (kind, host, subject).
+
+        Its exit code has to tell whether there are any.
+        """
+        result = run('--database-connection', self.url, '-f', 'json',
+                     *arguments)
+        self.assertEqual('', result.stderr)
+        findings = json.loads(result.stdout)
+        self.assertEqual(3 if findings else 0, result.returncode)
+        return sorted((one['kind'], one['host'], one['subject'])
+                      for one in findings)
+
+    def find(self, *wanted):
+        """Audit within this process, without a grace period."""
+        found = auditor.Auditor(cells.Cells(argparse.Namespace(
+            database_connection=self.url, cell=None, config_files=None,
+            config_dirs=None)), wanted or kinds.FAULTS, 0)
+        return sorted(
+            (one.finding.kind, one.finding.host, one.finding.subject)
+            for one in found.findings())
+
+    def plant(self, kind):
+        """Make something wrong and return how it is to be found."""
+        planted = getattr(
+            self.fleet, f'plant_{kind.replace("-", "_")}')()
+        return [(kind, host, subject) for host, subject in planted]
+
+
+class ServerTestCase(AuditTestCase):
+    """The same on a server, in a database that is made for the class."""
+
+    variable: typing.ClassVar[str]
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.variable not in os.environ:
+            raise unittest.SkipTest(f'{cls.variable} is not set')
+        cls.name = f'pci_filter_{uuid.uuid4().hex[:12]}'
+        cls.administer(f'CREATE DATABASE {cls.name}')
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.administer(f'DROP DATABASE {cls.name}')
+
+    @classmethod
+    def administer(cls, statement):
+        engine = sa.create_engine(
+            os.environ[cls.variable], isolation_level='AUTOCOMMIT')
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def make_cloud(self):
+        url = sa.engine.make_url(os.environ[self.variable])
+        return base.CloudFixture(cell_urls=[
+            url.set(database=self.name).render_as_string(
+                hide_password=False)])
+
+
+class AuditMixin:
+    """What holds on every database."""
+
+    def test_all_kinds(self):
+        self.assertEqual([], self.command('--grace', '0'))
+        expected = []
+        for kind in kinds.FAULTS:
+            expected += self.plant(kind)
+            self.assertEqual(sorted(expected), self.find())
+        self.assertEqual(sorted(expected), self.command('--grace', '1'))
+        for kind in ('owner-missing', 'summary-count'):
+            self.assertEqual(
+                [one for one in expected if one[0] == kind],
+                self.command('--grace', '0', '--kind', kind))
+        self.mend()
+
+    def mend(self):
+        """Run the statements, and restart what has to be restarted."""
+        result = run('--database-connection', self.url, '--grace', '0',
+                     '--sql')
+        self.assertEqual((3, ''), (result.returncode, result.stderr))
+        engine = self.cloud.engine(self.cell)
+        mended = 0
+        for line in result.stdout.splitlines():
+            if line and not line.startswith('-- '):
+                with engine.begin() as connection:
+                    # The driver wants them doubled, the client does not.
+                    mended += connection.exec_driver_sql(
+                        line.replace('%', '%%') if engine.name != 'sqlite'
+                        else line).rowcount
+        self.assertEqual(
+            len(kinds.FAULTS) - len(BY_HAND) - len(BY_RESTART), mended)
+        self.assertEqual(
+            {*BY_HAND, *BY_RESTART}, {kind for kind, *_ in self.find()})
+        self.fleet.mend_rp_split()
+        for compute in self.fleet.all:
+            compute.start()
+        self.assertEqual(
+            [('request-unmet', 'one', self.fleet.gpu_vm)], self.find())
+
+    def test_claims_all_the_time(self):
+        """Nothing is found while another process is at work."""
+        arguments = ('--grace', '1') if not CHURN_SECONDS else ()
+        end = time.monotonic() + CHURN_SECONDS
+        audits = claims = 0
+        while not audits or time.monotonic() < end:
+            with subprocess.Popen(
+                    [COMMAND, 'audit', '--database-connection', self.url,
+                     '-f', 'json', *arguments], stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, text=True) as process:
+                while process.poll() is None:
+                    claims += self.claim_and_free()
+                output, errors = process.communicate()
+            audits += 1
+            self.assertEqual([], json.loads(output))
+            self.assertEqual(0, process.returncode)
+            # It may say that it does not know.
+            for line in errors.splitlines():
+                self.assertRegex(line, 'changed whenever they were looked at')
+        print(f'{audits} audits while {claims} devices were claimed and freed',
+              file=sys.__stdout__, flush=True)
+
+    def claim_and_free(self):
+        """Boot and delete servers on two hosts; return how many devices."""
+        three, placed = self.fleet.three, self.fleet.placed
+        first = three.boot(
+            audit_fleet.ask(audit_fleet.GPU), audit_fleet.ask(audit_fleet.VF))
+        second = placed.boot(audit_fleet.ask(audit_fleet.VF, 2))
+        three.delete(first)
+        placed.delete(second)
+        return 4
+
+
+class TestSQLite(AuditMixin, AuditTestCase):
+
+    def test_between_the_two_writes(self):
+        """What is just written is a finding for who does not look twice."""
+        seen = []
+        self.fleet.three.between = lambda: seen.append(self.find())
+        uuid = self.fleet.three.boot(audit_fleet.ask(audit_fleet.GPU))
+        self.fleet.three.free(uuid)
+        self.fleet.three.between = None
+        self.assertEqual(
+            {'summary-count'},
+            {kind for found in seen for kind, *_ in found})
+
+    def test_each_kind_alone(self):
+        """Every fault is told once, whatever it brings with it."""
+        path = sa.engine.make_url(self.url).database
+        with contextlib.closing(sqlite3.connect(path)) as live, (
+                contextlib.closing(sqlite3.connect(':memory:'))) as before:
+            live.backup(before)
+            for kind in kinds.FAULTS:
+                planted = self.plant(kind)
+                self.assertEqual(planted, self.find())
+                before.backup(live)
+                # They still know what they did.
+                self.fleet.one.start()
+                self.fleet.placed.start()
+                self.assertEqual([], self.find())
+
+
+class TestMariaDB(AuditMixin, ServerTestCase):
+    variable = 'PCI_FILTER_TEST_MYSQL_URL'
+
+
+class TestPostgreSQL(AuditMixin, ServerTestCase):
+    variable = 'PCI_FILTER_TEST_POSTGRESQL_URL'
