@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import re
 import typing
@@ -37,10 +38,19 @@ _READ_ONLY: typing.Final = {
                   'ISOLATION LEVEL REPEATABLE READ, READ ONLY',
 }
 
-#: Seconds that a server has to answer a new connection, where the driver can
-#: be told and the URL does not say.
-_CONNECT_TIMEOUT: typing.Final = 10
-_WITH_TIMEOUT: typing.Final = frozenset(('pymysql', 'mysqldb', 'psycopg2'))
+#: Seconds that a server has to answer, where the driver can be told and the
+#: URL does not say. Nova waits that long for a cell, too (nova.context,
+#: CELL_TIMEOUT).
+_ANSWER_TIMEOUT: typing.Final = 60
+_MYSQL_TIMEOUTS: typing.Final[Mapping[str, object]] = {
+    'connect_timeout': 10, 'read_timeout': _ANSWER_TIMEOUT}
+_TIMEOUTS: typing.Final[Mapping[str, Mapping[str, object]]] = {
+    'pymysql': _MYSQL_TIMEOUTS,
+    'mysqldb': _MYSQL_TIMEOUTS,
+    'psycopg2': {
+        'connect_timeout': 10,
+        'options': f'-c statement_timeout={_ANSWER_TIMEOUT}s'},
+}
 
 _MASK: typing.Final = '***'
 
@@ -106,10 +116,9 @@ def _engine(url: str) -> sa.engine.Engine:
             + ', '.join(sorted(_READ_ONLY)))
     if dialect == 'sqlite':
         parsed = _existing_file(parsed)
-    arguments = {}
-    if parsed.get_driver_name() in _WITH_TIMEOUT and (
-            'connect_timeout' not in parsed.query):
-        arguments['connect_timeout'] = _CONNECT_TIMEOUT
+    timeouts = _TIMEOUTS.get(parsed.get_driver_name(), {})
+    arguments = {name: value for name, value in timeouts.items()
+                 if name not in parsed.query}
     engine = sa.create_engine(
         parsed, poolclass=pool.NullPool, connect_args=arguments, future=True,
         hide_parameters=True)
