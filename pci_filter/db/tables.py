@@ -23,6 +23,7 @@ compute_nodes = sa.Table(
     sa.Column('host', sa.String(255)),
     sa.Column('hypervisor_hostname', sa.String(255)),
     sa.Column('pci_stats', sa.Text),
+    sa.Column('numa_topology', sa.Text),
     sa.Column('deleted', sa.Integer),
 )
 

@@ -35,30 +35,53 @@ _NOWHERE: typing.Final[frozenset[int]] = frozenset()
 class PciRequest(typing.Protocol):
     """What is read of nova.objects.InstancePCIRequest."""
 
-    count: int
-    spec: Sequence[Mapping[str, object]]
-    alias_name: str | None
-    request_id: str | None
-    requester_id: str | None
-    numa_policy: str | None
+    @property
+    def count(self) -> int:
+        """How many devices."""
+
+    @property
+    def spec(self) -> Sequence[Mapping[str, object]]:
+        """Alternatives, as properties and what they must equal."""
+
+    @property
+    def alias_name(self) -> str | None:
+        """The flavor's alias, None if a port asks."""
+
+    @property
+    def request_id(self) -> str | None:
+        """Its own id."""
+
+    @property
+    def requester_id(self) -> str | None:
+        """The id of the port."""
+
+    @property
+    def numa_policy(self) -> str | None:
+        """How near to the guest, None for the default."""
 
 
 class GuestCell(typing.Protocol):
     """What is read of nova.objects.InstanceNUMACell."""
 
-    id: int
+    @property
+    def id(self) -> int:
+        """Number of the host's NUMA node."""
 
 
 class HostCell(GuestCell, typing.Protocol):
     """What is read of nova.objects.NUMACell."""
 
-    socket: int | None
+    @property
+    def socket(self) -> int | None:
+        """Number of its socket, if the host tells."""
 
 
 class HostTopology(typing.Protocol):
     """What is read of nova.objects.NUMATopology."""
 
-    cells: Sequence[HostCell]
+    @property
+    def cells(self) -> Sequence[HostCell]:
+        """The NUMA nodes."""
 
 
 class Demands:
