@@ -19,15 +19,12 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
-import sys
 import typing
 import warnings
 
-from rich import console as rich_console
-from rich import progress as rich_progress
-
 from pci_filter.cli import base
 from pci_filter.cli import interruption
+from pci_filter.cli import progress
 
 _MAX_HOSTS: typing.Final = 1000
 
@@ -126,23 +123,14 @@ def _progress(
     Yields what to call with the title of a task and its number of steps; it
     returns what to call after each step.
     """
-    progress = rich_progress.Progress(
-        rich_progress.TextColumn('{task.description}'),
-        rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.TimeElapsedColumn(),
-        console=rich_console.Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty())
+    with progress.on_terminal() as start:
+        def report(title: str, steps: int) -> Callable[[], None]:
+            advance = start(title, steps)
 
-    def report(title: str, steps: int) -> Callable[[], None]:
-        task = progress.add_task(title, total=steps)
+            def step() -> None:
+                stop()
+                advance()
 
-        def step() -> None:
-            stop()
-            progress.advance(task)
+            return step
 
-        return step
-
-    with progress:
         yield report
