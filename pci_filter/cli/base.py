@@ -14,14 +14,23 @@
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+import sys
 import typing
 
 from cliff import command
+from cliff import lister
 
 from pci_filter import exception
 
 #: Some cell could not be read; what is shown is of the others.
 EXIT_CELL_UNREAD: typing.Final = 1
+
+#: No host has what was asked for.
+EXIT_NOTHING_FITS: typing.Final = 3
 
 #: The command could not be run: bad input, something missing, broken.
 EXIT_NOT_RUN: typing.Final = 2
@@ -40,12 +49,76 @@ class Command(command.Command):
     The docstring of a command is its help, printed as it is written.
     """
 
+    #: What the exit codes mean: the last lines of the help.
+    exit_codes = ''
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the command's arguments."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         report_in_one_line(parser)
         return parser
+
+    def get_epilog(self) -> str:
+        """Return what comes last in the help."""
+        return '\n'.join(filter(None, (
+            self.exit_codes, super().get_epilog())))
+
+
+class Lister(Command, lister.Lister):
+    """Base of the commands that list something in any of cliff's formats."""
+
+    #: What the command returns once its rows are shown.
+    exit_code = 0
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show the rows and return the exit code of the command."""
+        super().run(parsed_args)
+        return self.exit_code
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace,
+        column_names: Sequence[str], data: Iterable[Sequence[object]],
+    ) -> int:
+        """Show the rows: objects as they are only where the format has such.
+
+        :param parsed_args: what :meth:`get_parser` parsed
+        :param column_names: names of the columns
+        :param data: the rows
+        """
+        as_text = _AS_TEXT.get(parsed_args.formatter)
+        if as_text:
+            data = ([as_text(value) for value in row] for row in data)
+        result: int = super().produce_output(parsed_args, column_names, data)
+        return result
+
+
+def streams_to_terminal(parsed_args: argparse.Namespace) -> bool:
+    """Tell whether a lister's rows reach a terminal while others are read."""
+    return parsed_args.formatter in _STREAMED and sys.stdout.isatty()
+
+
+def _for_people(value: object) -> object:
+    if value is None:
+        return '-'
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    if isinstance(value, Mapping):
+        return '\n'.join(f'{key}={part}' for key, part in value.items())
+    return value
+
+
+def _for_scripts(value: object) -> object:
+    if isinstance(value, (Mapping, list)):
+        return json.dumps(value)
+    return value
+
+
+#: What becomes of the values in formats that have only texts and numbers.
+_AS_TEXT: typing.Final[Mapping[str, Callable[[object], object]]] = {
+    'table': _for_people, 'csv': _for_scripts, 'value': _for_scripts}
+
+_STREAMED: typing.Final = frozenset(('csv', 'value'))
 
 
 def report_in_one_line(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,151 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Find the likeliest mistake in a request that no device anywhere meets."""
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+import difflib
+import typing
+
+from pci_filter.cli import hosts
+from pci_filter.cli import reasons
+from pci_filter import matching
+from pci_filter.matching import constraints
+from pci_filter.matching import pool as pool_module
+from pci_filter.matching import request as request_module
+
+#: How alike two texts are of which one is a slip of the other.
+_NEAR: typing.Final = 0.8
+
+#: How many values are named in place of one that is not there.
+_SHOWN: typing.Final = 5
+
+
+class Fleet:
+    """What devices there are, on all hosts together.
+
+    Where a device is does not matter, so there are only as many pools as
+    there are kinds of devices with different tags.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[object, matching.PciDevicePool] = {}
+        self._unknown = 0
+
+    def add(self, host: hosts.Host) -> None:
+        """Add the devices of a host, in use or not."""
+        for pool in host.if_idle:
+            key = (pool.vendor_id, pool.product_id, pool.dev_type,
+                   *map(repr, sorted(pool.tags.items())))
+            same = self._pools.get(key)
+            self._pools[key] = pool if same is None else same.with_count(
+                same.count + pool.count)
+        self._unknown += sum(
+            group.available for group in host.pools.unknown)
+
+    def mistakes(
+        self, requests: Iterable[matching.DeviceRequest],
+    ) -> list[str]:
+        """Return what seems wrong with requests that nothing can serve.
+
+        :param requests: what is asked for
+        :returns: one line per request that no device meets
+        """
+        pools = list(self._pools.values())
+        lines = []
+        for request in requests:
+            text = self._mistake(pools, request)
+            if text:
+                lines.append(f'{request.label}: {text}')
+        return lines
+
+    def _mistake(
+        self, pools: list[matching.PciDevicePool],
+        request: matching.DeviceRequest,
+    ) -> str | None:
+        matching_pools = constraints.spec(pools, request)
+        if matching_pools:
+            return _unrequested(matching_pools, request)
+        if not pools:
+            if self._unknown:
+                return (f'the tags of all {self._unknown} devices are '
+                        'unknown, see [pci_filter]tag_sources')
+            return ('no host has PCI devices; nova-compute reports those that '
+                    'its [pci]device_spec names')
+        narrowings = [reasons.narrow(pools, spec) for spec in request.asked]
+        text = _what_is_missing(pools, max(narrowings, key=_reach))
+        if self._unknown:
+            text += (f'; the tags of {self._unknown} more devices are unknown,'
+                     ' see [pci_filter]tag_sources')
+        return text
+
+
+def _unrequested(
+    pools: Sequence[matching.PciDevicePool], request: matching.DeviceRequest,
+) -> str | None:
+    """Return what has to be asked for by name, if only that is there."""
+    types = {pool.dev_type for pool in pools}
+    if types == {pool_module.PF} and not request.wants_pf or (
+            types == {pool_module.VDPA} and not request.wants_vdpa):
+        return (f'all that match are {reasons.types_text(pools)}, which are '
+                'given only to requests with that device_type')
+    if not request.wants_remote_managed and all(
+            pool_module.is_true(pool.tags.get('remote_managed'))
+            for pool in pools):
+        return ('all that match are remote-managed, which are given only to '
+                'requests with remote_managed=true')
+    return None
+
+
+def _reach(narrowing: reasons.Narrowing) -> tuple[bool, bool]:
+    """Order alternatives by how much of them is met."""
+    return bool(narrowing.with_ids), bool(narrowing.with_type)
+
+
+def _what_is_missing(
+    pools: Sequence[matching.PciDevicePool], found: reasons.Narrowing,
+) -> str:
+    """Return what no device has, and what comes nearest to it."""
+    if not found.with_ids:
+        return (f'no device anywhere {found.is_text}' + _nearest(
+            ':'.join(map(str, found.ids.values())), [
+                ':'.join(str(pool.get(key)) for key in found.ids)
+                for pool in pools]))
+    name = f'device{found.devices_text}'
+    if not found.with_type:
+        return (f'no {name} is {found.dev_type}; they are '
+                f'{reasons.types_text(found.with_ids)}')
+    for key, value in found.tags.items():
+        values = [pool.get(key) for pool in found.with_type]
+        if request_module.lowered(value) in map(
+                request_module.lowered, values):
+            continue
+        return f'no {name} carries {key}={value}' + _nearest(
+            str(value), [str(one) for one in values if one is not None])
+    return (f'no {name} carries all of {reasons.properties_text(found.tags)}, '
+            'though each is there')
+
+
+def _nearest(wanted: str, there: Iterable[str]) -> str:
+    """Return what there is instead, the nearest match if one is near."""
+    choices = sorted(set(there))
+    likeness = {
+        choice: difflib.SequenceMatcher(None, wanted, choice).ratio()
+        for choice in choices}
+    best = max(likeness.values(), default=0)
+    near = [choice for choice in choices if likeness[choice] == best]
+    if len(near) == 1 and best > _NEAR:
+        return f'; did you mean {near[0]}?'
+    if choices:
+        return f'; there is {", ".join(choices[:_SHOWN])}'
+    return ', nor any other value of it'

@@ -1,0 +1,309 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What operators do wrong, and what breaks: one line, and no traceback."""
+
+import contextlib
+import functools
+import os
+import pathlib
+import pty
+import signal
+import socket
+import subprocess
+import time
+
+import fixtures
+import sqlalchemy as sa
+import testtools
+
+from pci_filter.db import cell_mappings
+from pci_filter.tests.functional.nova import commands
+
+#: A command that needs nothing but the databases, and one that needs more.
+POOL_LIST = ('pool', 'list', '-f', 'json')
+EXPLAIN = ('explain', '-f', 'json')
+
+
+class TestErrors(testtools.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.fleet = commands.FleetFixture()
+        cls.fleet.setUp()
+        cls.addClassCleanup(cls.fleet.cleanUp)
+
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.conf = self.fleet.conf.path
+
+    def refused(self, *arguments, command=POOL_LIST, lines=1, **options):
+        """Run a command that cannot be run; return what it says."""
+        result = commands.run(*command, *arguments, **options)
+        self.assertEqual('', result.stdout)
+        self.assertEqual(2, result.returncode, result.stderr)
+        self.assertEqual(lines, len(result.stderr.splitlines()),
+                         result.stderr)
+        self.assertNotIn('Traceback', result.stderr)
+        self.assertNotIn('s3cret', result.stderr)
+        self.assertEqual('pci-filter', result.stderr[:len('pci-filter')])
+        return result.stderr
+
+    def write(self, text, name='nova.conf'):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def api_database(self, *cells):
+        """Make an API database with these (name, URL); return nova.conf."""
+        engine = sa.create_engine(f'sqlite:///{self.folder}/api.db')
+        cell_mappings.metadata.create_all(engine)
+        table = cell_mappings.metadata.tables['cell_mappings']
+        with engine.begin() as connection:
+            for name, url in cells:
+                connection.execute(sa.insert(table).values(
+                    uuid=name, name=name, database_connection=url,
+                    disabled=False))
+        engine.dispose()
+        return self.write(
+            f'[api_database]\nconnection = sqlite:///{self.folder}/api.db\n')
+
+    def good_cell(self):
+        return 'good', self.fleet.cloud.cells[0].database_connection
+
+    def test_no_configuration(self):
+        self.assertIn('there is no nova.conf in the usual places',
+                      self.refused(HOME=str(self.folder)))
+
+    def test_missing_configuration(self):
+        path = self.folder / 'missing.conf'
+        self.assertIn(f'cannot read {path}',
+                      self.refused(f'--config-file={path}'))
+
+    def test_unreadable_configuration(self):
+        path = self.write('[database]\nconnection s3cret\n')
+        self.assertIn(f"{path}:2: No ':' or '=' found in assignment",
+                      self.refused(f'--config-file={path}'))
+        if os.geteuid():
+            path.chmod(0)
+            self.assertIn(f'cannot read {path}',
+                          self.refused(f'--config-file={path}'))
+
+    def test_no_databases_in_the_configuration(self):
+        path = self.write('[DEFAULT]\n')
+        self.assertIn('[api_database]connection is not set',
+                      self.refused(f'--config-file={path}'))
+
+    def test_empty_api_database(self):
+        self.write('', 'api.db')
+        path = self.write(
+            f'[api_database]\nconnection = sqlite:///{self.folder}/api.db\n')
+        self.assertIn('cannot read the API database: it has no table '
+                      'cell_mappings', self.refused(f'--config-file={path}'))
+
+    def test_wrong_password_of_the_api_database(self):
+        for variable in ('PCI_FILTER_TEST_MYSQL_URL',
+                         'PCI_FILTER_TEST_POSTGRESQL_URL'):
+            if variable not in os.environ:
+                self.skipTest(f'{variable} is not set')
+            url = sa.engine.make_url(os.environ[variable]).set(
+                password='s3cret')
+            path = self.write('[api_database]\nconnection = '
+                              + url.render_as_string(hide_password=False))
+            self.assertRegex(
+                self.refused(f'--config-file={path}'),
+                'cannot read the API database: .*(denied|authentication)')
+
+    def test_options_that_exclude_each_other(self):
+        self.assertIn('not allowed with', self.refused(
+            '--cell=a', '--database-connection=sqlite://'))
+
+    def test_wrong_tag_sources(self):
+        path = self.write(
+            f'{self.conf.read_text()}[pci_filter]\ntag_sources = nobody\n')
+        self.assertIn("unknown source 'nobody'",
+                      self.refused(f'--config-file={path}'))
+
+    def test_no_such_host(self):
+        self.assertEqual(
+            "pci-filter: no host matches 'nett-*'\n",
+            self.refused(f'--config-file={self.conf}', '--host=nett-*'))
+
+    def test_no_such_cell(self):
+        self.assertIn("there is no cell 'cell3'; did you mean cell2?",
+                      self.refused(f'--config-file={self.conf}',
+                                   '--cell=cell3'))
+
+    def test_no_such_alias(self):
+        self.assertEqual(
+            "pci-filter: [pci]alias has no 'gpuu'; did you mean gpu?\n",
+            self.refused('--alias=gpuu', f'--config-file={self.conf}',
+                         command=EXPLAIN))
+
+    def test_count_of_an_alias(self):
+        for alias in ('gpu:0', 'gpu:x', 'gpu:1:2'):
+            self.assertIn(f"'{alias}': give a whole number from 1",
+                          self.refused(f'--alias={alias}', command=EXPLAIN))
+
+    def test_nothing_asked_for(self):
+        self.assertIn('one of the arguments --alias --request --instance is '
+                      'required', self.refused(command=EXPLAIN))
+
+    def test_fault_in_an_alias(self):
+        path = self.write(
+            f'{self.conf.read_text()}[pci]\n'
+            'alias = {"name": "x", "product_id": "154", "vendor_id": "80"}\n')
+        self.assertEqual(
+            'pci-filter: [pci]alias: product_id is not a text of four '
+            'hexadecimal digits\n'
+            '  {"name": "x", "product_id": "154", "vendor_id": "80"}\n'
+            '                              ^\n',
+            self.refused('--alias=gpu', f'--config-file={path}',
+                         command=EXPLAIN, lines=3))
+
+    def test_fault_in_a_request(self):
+        self.assertEqual(
+            "pci-filter: --request: not JSON: Expecting ',' delimiter\n"
+            '  {"vendor_id": "8086" "product_id": "154c"}\n'
+            '                       ^\n',
+            self.refused(
+                '--request={"vendor_id": "8086" "product_id": "154c"}',
+                f'--config-file={self.conf}', command=EXPLAIN, lines=3))
+
+    def test_servers(self):
+        unknown = '11111111-2222-3333-4444-555555555555'
+        self.assertIn(
+            f'the API database has no request of a server {unknown}',
+            self.refused(f'--instance={unknown}',
+                         f'--config-file={self.conf}', command=EXPLAIN))
+        without = self.fleet.store_request([])
+        self.assertIn(
+            f'server {without} asks for no PCI devices',
+            self.refused(f'--instance={without}',
+                         f'--config-file={self.conf}', command=EXPLAIN))
+        self.assertIn("not a UUID: 'x'", self.refused(
+            '--instance=x', command=EXPLAIN))
+
+    def test_cells_down(self):
+        """One is not there, one empty, one is something else."""
+        self.write('', 'empty.db')
+        path = self.api_database(
+            ('gone', f'sqlite:///{self.folder}/gone.db'), self.good_cell(),
+            ('empty', f'sqlite:///{self.folder}/empty.db'),
+            ('other', f'sqlite:///{self.folder}/api.db'),
+            ('refused', 'mysql+pymysql://u:s3cret@127.0.0.1:1/nova'))
+        for command in (POOL_LIST, ('capacity', '--alias=gpu', '-f', 'json'),
+                        (*EXPLAIN, '--alias=gpu')):
+            result = commands.run(
+                *command, f'--config-file={path}',
+                f'--config-file={self.with_aliases()}')
+            table = ('it has no table compute_nodes or pci_devices, so it is '
+                     'another database or was not set up by Nova yet')
+            self.assertEqual([
+                'pci-filter: cell gone cannot be read: unable to open '
+                'database file',
+                f'pci-filter: cell empty cannot be read: {table}',
+                f'pci-filter: cell other cannot be read: {table}',
+                "pci-filter: cell refused cannot be read: Can't connect to "
+                "MySQL server on '127.0.0.1' ([Errno 111] Connection "
+                'refused) (2003)'], result.stderr.splitlines())
+            self.assertEqual(1, result.returncode)
+            self.assertIn('"gpu-0"', result.stdout)
+
+    def with_aliases(self):
+        return self.write(
+            '[pci]\nalias = {"name": "gpu", "vendor_id": "10de", '
+            '"product_id": "1db6"}\n', 'aliases.conf')
+
+    def _silent_server(self):
+        """Return the port of a server that says nothing."""
+        server = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(server.close)
+        return server.getsockname()[1]
+
+    def test_progress_on_a_terminal(self):
+        """Bars are on stderr, and what goes wrong is above them."""
+        path = self.api_database(
+            ('gone', f'sqlite:///{self.folder}/gone.db'), self.good_cell())
+        terminal, stderr = pty.openpty()
+        process = subprocess.Popen(
+            [commands.COMMAND, *POOL_LIST, f'--config-file={path}'],
+            stdout=subprocess.PIPE, stderr=stderr, text=True,
+            env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '120'})
+        os.close(stderr)
+        shown = b''
+        # Linux has an error for the end of a terminal.
+        with contextlib.suppress(OSError):
+            while part := os.read(terminal, 4096):
+                shown += part
+        os.close(terminal)
+        stdout, _ = process.communicate(timeout=60)
+        self.assertEqual(1, process.returncode)
+        self.assertIn('"gpu-0"', stdout)
+        self.assertNotIn('\x1b', stdout)
+        self.assertIn(
+            'pci-filter: cell gone cannot be read: unable to open database '
+            'file\r\n', shown.decode())
+        self.assertRegex(shown.decode(), 'cell good .*3/3')
+
+    def test_cell_that_does_not_answer(self):
+        path = self.api_database(self.good_cell(), (
+            'silent', 'mysql+pymysql://u:s3cret@127.0.0.1:'
+            f'{self._silent_server()}/nova?read_timeout=1'))
+        result = commands.run(*POOL_LIST, f'--config-file={path}')
+        self.assertEqual(1, result.returncode)
+        self.assertRegex(
+            result.stderr, r'^pci-filter: cell silent cannot be read: .*\n$')
+        self.assertNotIn('s3cret', result.stderr)
+        self.assertIn('"gpu-0"', result.stdout)
+
+    def test_interrupt(self):
+        self.assertEqual(
+            (130, 'pci-filter: interrupted\n'), self._stop(signal.SIGINT))
+
+    def test_terminate(self):
+        self.assertEqual((143, ''), self._stop(signal.SIGTERM))
+
+    def _stop(self, number):
+        """Stop a command while it waits; return exit code and stderr."""
+        server = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(server.close)
+        path = self.api_database((
+            'silent', 'mysql+pymysql://u:p@127.0.0.1:'
+            f'{server.getsockname()[1]}/nova'))
+        process = subprocess.Popen(
+            [commands.COMMAND, *POOL_LIST, f'--config-file={path}'],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            # Whoever runs the tests in the background ignores SIGINT.
+            preexec_fn=functools.partial(
+                signal.signal, number, signal.SIG_DFL))
+        self.addCleanup(process.kill)
+        connection, _ = server.accept()
+        self.addCleanup(connection.close)
+        # It reads now, or is about to.
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+        return process.returncode, stderr
+
+    def test_closed_pipe(self):
+        for output_format in ('json', 'csv', 'table'):
+            process = subprocess.Popen(
+                [commands.COMMAND, 'pool', 'list', '-f', output_format,
+                 f'--config-file={self.conf}'], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True)
+            process.stdout.close()
+            stderr = process.stderr.read()
+            process.stderr.close()
+            self.assertEqual((141, ''), (process.wait(timeout=60), stderr))

@@ -1,0 +1,361 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Pools, verdicts and capacity of a fleet that Nova's tracker wrote."""
+
+import collections
+import csv
+import io
+import json
+import os
+import unittest
+
+import testtools
+
+from pci_filter.cli.demo import compute_host
+from pci_filter.cli.demo import scheduling
+from pci_filter.tests.functional.nova import commands
+
+COLUMNS = ['cell', 'host', 'node', 'vendor_id', 'product_id', 'numa_node',
+           'dev_type', 'address', 'free', 'total', 'tags', 'rp_uuid',
+           'blocked']
+
+
+class _FleetTests:
+
+    variable: str | None = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if cls.variable and cls.variable not in os.environ:
+            raise unittest.SkipTest(f'{cls.variable} is not set')
+        cls.fleet = commands.FleetFixture(cls.variable)
+        cls.fleet.setUp()
+        cls.addClassCleanup(cls.fleet.cleanUp)
+
+    def setUp(self):
+        super().setUp()
+        self.fleet.conf.write()
+
+    def run_command(self, *arguments, code=0, stderr='', **options):
+        """Run a command and return its stdout."""
+        result = commands.run(
+            *arguments, f'--config-file={self.fleet.conf.path}', **options)
+        self.assertEqual(stderr, result.stderr)
+        self.assertEqual(code, result.returncode)
+        return result.stdout
+
+    def rows(self, *arguments, **options):
+        """Run a command and return its rows."""
+        return json.loads(self.run_command(
+            *arguments, '-f', 'json', **options))
+
+    def test_pools_are_those_of_the_tracker(self):
+        rows = self.rows('pool', 'list')
+        by_host = collections.defaultdict(list)
+        for row in rows:
+            self.assertEqual(COLUMNS, list(row))
+            by_host[row['host']].append(row)
+        self.assertEqual(
+            {'net-0', 'net-1', 'net-2', 'net-3', 'gpu-0'}, set(by_host))
+        for name, of_host in by_host.items():
+            host = self.fleet.cloud.hosts[name]
+            self.assertEqual(
+                {(host.cell.name, name)},
+                {(row['cell'], row['node']) for row in of_host})
+            self.assertEqual(
+                self._sorted(pool for pool in self.fleet.pools(name)
+                             if pool['count']),
+                self._sorted({
+                    'count': row['free'], **(row['tags'] or {}), **{
+                        key: row[key] for key in (
+                            'vendor_id', 'product_id', 'numa_node',
+                            'dev_type', 'address')}}
+                    for row in of_host if row['free']))
+
+    @staticmethod
+    def _sorted(pools):
+        return sorted(json.dumps(pool, sort_keys=True) for pool in pools)
+
+    def test_totals_count_what_is_in_use(self):
+        self.assertEqual(
+            [('type-PF', 0, 1), ('type-VF', 0, 8), ('type-PF', 0, 1),
+             ('type-VF', 7, 8)],
+            [(row['dev_type'], row['free'], row['total'])
+             for row in self.rows('pool', 'list', '--host', 'net-2')])
+        self.assertEqual(
+            [(0, 1), (0, 8), (0, 1), (0, 8)],
+            [(row['free'], row['total'])
+             for row in self.rows('pool', 'list', '--host', 'net-3')])
+
+    def test_tags_of_each_function(self):
+        """Rows are read one by one where tags depend on the address."""
+        self.fleet.conf.write(tag_sources='device_spec', device_spec=(
+            '{"address": {"bus": "81", "slot": "02", '
+            '"function": "[0-2]"}, "color": "red"}\n'
+            'device_spec = {"vendor_id": "8086", "color": "blue"}'))
+        rows = self.rows('pool', 'list', '--host', 'net-1')
+        self.assertEqual(
+            [('type-PF', 'blue', 0, 1), ('type-VF', 'blue', 2, 5),
+             ('type-VF', 'red', 3, 3), ('type-PF', 'blue', 1, 1),
+             ('type-VF', 'blue', 8, 8)],
+            sorted([(row['dev_type'], row['tags']['color'], row['free'],
+                     row['total']) for row in rows[:3]])
+            + [(row['dev_type'], row['tags']['color'], row['free'],
+                row['total']) for row in rows[3:]])
+
+    def test_unknown_tags(self):
+        self.fleet.conf.write(tag_sources='device_spec')
+        for row in self.rows('pool', 'list', '--host', 'net-0'):
+            self.assertIsNone(row['tags'])
+            self.assertEqual(row['total'], row['free'])
+        row, = self.rows('explain', '--alias', 'vf', '--host', 'net-0',
+                         code=3, stderr='pci-filter: vf: the tags of all 18 '
+                         'devices are unknown, see [pci_filter]tag_sources\n')
+        self.assertIn('devices whose tags are unknown are left out',
+                      row['reason'])
+
+    def test_one_cell(self):
+        names = {row['host'] for row in self.rows(
+            'pool', 'list', '--cell', 'cell2')}
+        self.assertEqual({'net-1', 'net-3'}, names)
+
+    def test_database_of_one_cell(self):
+        url = self.fleet.cloud.cells[0].database_connection
+        result = commands.run(
+            'pool', 'list', '-f', 'json', f'--database-connection={url}')
+        self.assertEqual(('', 0), (result.stderr, result.returncode))
+        self.assertEqual({'net-0', 'net-2', 'gpu-0'}, {
+            row['host'] for row in json.loads(result.stdout)})
+
+    def test_verdicts(self):
+        rows = self.rows('explain', '--alias', 'vf:8')
+        self.assertEqual([
+            ('cell1', 'gpu-0', False,
+             'vf asks for 8: none of 2 devices is 8086:154c'),
+            ('cell1', 'net-0', True,
+             'vf asks for 8: 16 VFs 8086:154c, 16 are free'),
+            ('cell1', 'net-2', False,
+             'vf asks for 8: 16 VFs 8086:154c, 7 are free'),
+            ('cell2', 'net-1', True,
+             'vf asks for 8: 16 VFs 8086:154c, 13 are free'),
+            ('cell2', 'net-3', False,
+             'vf asks for 8: 16 VFs 8086:154c, 0 are free'),
+            ('cell2', 'plain-0', False,
+             'vf asks for 8: the host has no PCI devices')],
+            [(row['cell'], row['host'], row['passes'], row['reason'])
+             for row in rows])
+        for row in rows:
+            requests = commands.requests(('vf', 8))
+            error = self.fleet.cloud.claim_error(
+                self.fleet.cloud.hosts[row['host']], requests)
+            self.assertEqual(row['passes'], error is None)
+
+    def test_request_of_a_port(self):
+        rows = self.rows(
+            'explain', '--host', 'net-[13]', '--request',
+            '{"physical_network": "physnet2", "remote_managed": "False"}',
+            code=3)
+        self.assertEqual([
+            'request 1 asks for 1: 0 of 18 devices carry physical_network='
+            'physnet2, remote_managed=False',
+            'request 1 asks for 1: 16 of 18 devices carry physical_network='
+            'physnet2, remote_managed=False, 0 are free'],
+            [row['reason'] for row in rows])
+
+    def test_stages(self):
+        row, = self.rows('explain', '--alias', 'vf:2', '--alias', 'pf:1',
+                         '--numa-cells', '1', '--host', 'net-0', code=3)
+        self.assertEqual(
+            'vf asks for 2: 16 VFs 8086:154c, 16 are free, 0 are on the '
+            'right NUMA node (policy legacy, guest on 1)', row['reason'])
+        self.assertEqual([
+            {'request': 'vf', 'count': 2, 'free': 18, 'fits': False,
+             'stages': [{'stage': 'spec', 'left': 16},
+                        {'stage': 'numa', 'left': 0}]}], row['requests'])
+
+    def test_sockets_of_a_host(self):
+        """Only gpu-0 has its two NUMA nodes in one socket."""
+        for policy, code in (('required', 3), ('socket', 0)):
+            row, = self.rows(
+                'explain', '--alias', 'gpu:2', '--numa-cells', '1',
+                '--numa-policy', policy, '--host', 'gpu-0', code=code)
+            self.assertEqual(code == 0, row['passes'])
+
+    def test_stored_request(self):
+        wanted = commands.requests(('vf', 13))
+        instance = self.fleet.store_request(wanted)
+        rows = self.rows('explain', '--instance', instance)
+        self.assertEqual(
+            {'net-0', 'net-1'},
+            {row['host'] for row in rows if row['passes']})
+
+    def test_numa_guest(self):
+        """Nobody has placed it, so relatives do not exclude each other."""
+        wanted = commands.requests(('vf', 9), ('pf', 2))
+        for topology, code in (
+                (None, 3), (scheduling.instance_numa_topology([0]), 0)):
+            instance = self.fleet.store_request(wanted, topology)
+            self.rows('explain', '--instance', instance, '--host', 'net-0',
+                      code=code)
+
+    def test_capacity(self):
+        """As many as Nova's tracker grants before it refuses."""
+        for wanted in ([('vf', 1)], [('vf', 3)], [('pf', 1)], [('gpu', 2)],
+                       [('vf', 5), ('pf', 1)], [('pf', 1), ('vf', 5)]):
+            arguments = [f'--alias={name}:{count}' for name, count in wanted]
+            *rows, total = self.rows('capacity', *arguments)
+            granted = {name: self._grant(name, wanted)
+                       for name in self.fleet.cloud.hosts}
+            self.assertEqual(
+                granted, {row['host']: row['instances'] for row in rows})
+            self.assertEqual(
+                (None, sum(granted.values())),
+                (total['host'], total['instances']))
+
+    def _grant(self, name, wanted):
+        """Claim on a host until it is refused; return how often it worked."""
+        cloud = self.fleet.cloud
+        host = cloud.hosts[name]
+        granted = []
+        try:
+            while True:
+                granted.append(
+                    cloud.claim(host, commands.requests(*wanted)))
+        except compute_host.ClaimFailed:
+            pass
+        for devices in granted:
+            cloud.release(host, devices)
+        return len(granted)
+
+    def test_capacity_tells_what_runs_out(self):
+        rows = self.rows('capacity', '--alias=vf:5', '--alias=pf')
+        self.assertEqual(
+            [('gpu-0', 0, 'vf'), ('net-0', 1, 'vf'), ('net-2', 0, 'pf'),
+             ('net-1', 1, 'vf'), ('net-3', 0, 'vf'), ('plain-0', 0, 'vf'),
+             (None, 2, 'vf on 3 hosts, pf on 1 host')],
+            [(row['host'], row['instances'], row['runs_out'])
+             for row in rows])
+
+    def test_no_capacity(self):
+        *_, total = self.rows('capacity', '--alias=vf:17', code=3)
+        self.assertEqual(0, total['instances'])
+
+
+class TestSQLite(_FleetTests, testtools.TestCase):
+
+    def test_mistakes(self):
+        for request, hint in (
+                ('--alias=mistyped', 'mistyped: no device anywhere is '
+                 '8086:154d; did you mean 8086:154c?'),
+                ('--alias=wrong-type', 'wrong-type: no device 8086:154c is '
+                 'type-PF; they are type-VF'),
+                ('--alias=no-type', 'no-type: all that match are type-PF, '
+                 'which are given only to requests with that device_type'),
+                ('--request={"vendor_id": "8086", "physical_network": "net"}',
+                 'request 1: no device with vendor_id=8086 carries '
+                 'physical_network=net; there is physnet1, physnet2'),
+                ('--request={"physical_network": "physnett1"}',
+                 'request 1: no device carries physical_network=physnett1; '
+                 'did you mean physnet1?'),
+                ('--request={"name": "p", "trusted": "true"}',
+                 'p: no device carries trusted=true, nor any other value of '
+                 'it'),
+                ('--request={"physical_network": "physnet1", '
+                 '"parent_ifname": "x"}',
+                 'request 1: no device carries parent_ifname=x; there is '
+                 'ens129f0np0, ens129f1np1')):
+            for row in self.rows('explain', request, code=3,
+                                 stderr=f'pci-filter: {hint}\n'):
+                self.assertFalse(row['passes'])
+
+    def test_no_devices_at_all(self):
+        self.rows('explain', '--alias=vf', '--host=plain-0', code=3,
+                  stderr='pci-filter: vf: no host has PCI devices; '
+                  'nova-compute reports those that its [pci]device_spec '
+                  'names\n')
+
+    def test_csv_and_value(self):
+        text = self.run_command('pool', 'list', '-f', 'csv', '--host=gpu-0')
+        rows = list(csv.DictReader(io.StringIO(text)))
+        self.assertEqual(COLUMNS, list(rows[0]))
+        self.assertEqual({}, json.loads(rows[0]['tags']))
+        text = self.run_command(
+            'pool', 'list', '-f', 'value', '-c', 'host', '-c', 'free',
+            '--host=gpu-0')
+        self.assertEqual('gpu-0 1\ngpu-0 1\n', text)
+
+    def test_yaml(self):
+        text = self.run_command('explain', '--alias=gpu:3', '--host=gpu-0',
+                                '-f', 'yaml', code=3)
+        self.assertIn('  passes: false\n', text)
+
+    def test_tables_fit_80_columns(self):
+        for arguments, code, line in (
+                (('pool', 'list'), 0,
+                 '| cell1 | net-0 | 8086:154c VF  |    0 | 8/8  | '
+                 'physical_network=physnet1 |'),
+                (('explain', '--alias=vf:3'), 0,
+                 '| cell1 | net-2   | yes    | vf asks for 3: 16 VFs '
+                 '8086:154c, 7 are free   |'),
+                (('explain', '--alias=vf:3', '--host=net-2'), 0,
+                 '| vf: 3   | are free                                    '
+                 '            |    7 |'),
+                (('capacity', '--alias=vf:3'), 0,
+                 '| cell1 | net-2   |         2 | vf asks for 3: 16 VFs '
+                 '8086:154c, 1 is free    |')):
+            text = self.run_command(
+                *arguments, '--max-width=80', code=code)
+            lines = text.splitlines()
+            self.assertEqual([], [row for row in lines if len(row) > 80])
+            self.assertIn(line, lines, text)
+
+    def test_long_table_and_chosen_columns(self):
+        text = self.run_command('pool', 'list', '--long', '--host=gpu-0')
+        self.assertEqual(
+            COLUMNS, [part.strip() for part in text.splitlines()[1].split('|')
+                      if part.strip()])
+        text = self.run_command('pool', 'list', '-c', 'total')
+        self.assertEqual('| total |', text.splitlines()[1])
+
+    def test_without_nova(self):
+        """As installed beside Nova, and as if it were not there."""
+        instance = self.fleet.store_request(commands.requests(('vf', 2)))
+        for arguments in (
+                ('pool', 'list'), ('explain', f'--instance={instance}'),
+                ('capacity', '--alias=vf:2')):
+            self.assertEqual(
+                self.rows(*arguments),
+                self.rows(*arguments, command=commands.WITHOUT_NOVA))
+
+    def test_help(self):
+        for command in (('pool', 'list'), ('explain',), ('capacity',)):
+            result = commands.run(*command, '--help', COLUMNS='80')
+            self.assertEqual((0, ''), (result.returncode, result.stderr))
+            self.assertRegex(result.stdout, r'\nExit codes: 0 if .*\n')
+            self.assertEqual([], [
+                line for line in result.stdout.splitlines()
+                if len(line) > 80 and 'NAME[:COUNT] |' not in line])
+
+    def test_completion(self):
+        result = commands.run('complete')
+        self.assertEqual(0, result.returncode)
+        self.assertIn("cmds='capacity complete demo explain", result.stdout)
+
+
+class TestMySQL(_FleetTests, testtools.TestCase):
+    variable = 'PCI_FILTER_TEST_MYSQL_URL'
+
+
+class TestPostgreSQL(_FleetTests, testtools.TestCase):
+    variable = 'PCI_FILTER_TEST_POSTGRESQL_URL'
