@@ -14,6 +14,7 @@ project = 'pci_filter'
 copyright = '2026, pci_filter developers'
 
 extensions = [
+    'cliff.sphinxext',
     'openstackdocstheme',
     'oslo_config.sphinxext',
 ]
