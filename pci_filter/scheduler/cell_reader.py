@@ -110,3 +110,14 @@ class CellReader:
             cell_uuid: self._answers.get(
                 cell_uuid, nova_context.did_not_respond_sentinel)
             for cell_uuid in asked}
+
+    def answers_so_far(self) -> Answers:
+        """Return what there is by now, without waiting for any cell.
+
+        :returns: as :meth:`answers`, of the cells that have answered and of
+            those whose time is up
+        """
+        late = time.monotonic() >= self._deadline
+        return self.answers([
+            cell_uuid for cell_uuid in self._threads
+            if late or cell_uuid in self._answers])

@@ -160,6 +160,11 @@ class PoolMapper:
         for cell_uuid, of_cell in by_cell.items():
             self._map_cell(
                 cell_uuid, of_cell, answers.get(cell_uuid), make, began)
+        # Of a cell that Nova could not read there are no hosts.
+        for cell_uuid, answer in (
+                reader.answers_so_far().items() if reader else ()):
+            if cell_uuid not in by_cell:
+                self._map_cell(cell_uuid, [], answer, make, began)
 
     def _maker(self, spec_obj: typing.Any) -> _Make:
         """Return what makes the pools of each host of a request.

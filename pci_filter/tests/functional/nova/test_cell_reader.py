@@ -113,6 +113,30 @@ class TestCellReader(base.NovaTestCase):
             # As long as a test may take.
             time.sleep(0.01)
 
+    def test_answers_so_far(self):
+        """Nobody waits for a cell that is still busy, unless it is late."""
+        go = threading.Event()
+        self.addCleanup(go.set)
+        error = LookupError('x')
+
+        def read(context):
+            if context.cell_uuid == self.uuids[0]:
+                raise error
+            return go.wait(20)
+
+        reader = self.reader(read)
+        while not reader.answers_so_far():
+            # As long as a test may take.
+            time.sleep(0.01)
+        self.assertEqual({self.uuids[0]: error}, reader.answers_so_far())
+        self.limit(0)
+        late = self.reader(read).answers_so_far()
+        self.assertEqual(
+            nova_context.did_not_respond_sentinel, late[self.uuids[1]])
+        go.set()
+        self.assertEqual({self.uuids[1]: True}, reader.answers(
+            self.uuids[1:]))
+
     def test_timeout_is_for_all_cells_together(self):
         go = threading.Event()
         self.addCleanup(go.set)
