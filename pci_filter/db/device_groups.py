@@ -191,6 +191,7 @@ def load(
     :returns: the groups by node UUID and kind; nodes without any are missing
     :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
         the database cannot answer
+    :raises ValueError: if the schema is not Nova's
     """
     kinds = _Kinds(by_device, stored_tags)
     loaded: dict[str, Groups] = {}
@@ -244,7 +245,11 @@ class _Kinds(dict['str | bytes', model.DeviceKind]):
         self._stored_tags = stored_tags
         self._exact: dict[tuple[object, ...], model.DeviceKind] = {}
 
-    def __missing__(self, text: str | bytes) -> model.DeviceKind:
+    def __missing__(self, text: str | bytes | None) -> model.DeviceKind:
+        if text is None:
+            raise ValueError(
+                'a row of pci_devices has no vendor_id, product_id, dev_type '
+                "or address, which Nova's schema does not allow")
         # MariaDB gives bytes.
         plain = text if isinstance(text, str) else text.decode(
             'utf-8', 'replace')

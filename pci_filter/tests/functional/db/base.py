@@ -147,10 +147,12 @@ class Server:
     """A database server.
 
     :param variable: the environment variable that has its URL
+    :param default_port: where it listens if the URL does not say
     """
 
-    def __init__(self, variable: str) -> None:
+    def __init__(self, variable: str, default_port: int = 0) -> None:
         self.variable = variable
+        self.default_port = default_port
 
     def require(self) -> None:
         """Skip the test unless the server is named; see above."""
@@ -198,8 +200,8 @@ class Server:
             f'DROP DATABASE {name}{" WITH (FORCE)" if forced else ""}')
 
 
-MYSQL = Server('PCI_FILTER_TEST_MYSQL_URL')
-POSTGRESQL = Server('PCI_FILTER_TEST_POSTGRESQL_URL')
+MYSQL = Server('PCI_FILTER_TEST_MYSQL_URL', 3306)
+POSTGRESQL = Server('PCI_FILTER_TEST_POSTGRESQL_URL', 5432)
 
 
 class ServerMixin(DatabaseMixin):

@@ -1,0 +1,281 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Faults of a real database while the scheduler asks it.
+
+Each is brought about on the first of two cells. The request is answered by
+``on_load_failure``, one line tells the operator, and the next request after
+the fault is right.
+"""
+
+import contextlib
+import io
+import logging
+import logging.handlers
+import uuid
+
+import fixtures
+import sqlalchemy as sa
+
+from pci_filter.tests.functional.db import mariadb
+from pci_filter.tests.functional.nova import faults
+
+PASSWORD = 's3cret'
+
+#: What Nova's scheduler reads of a cell, and we.
+TABLES = 'services', 'instances', 'compute_nodes', 'pci_devices'
+
+
+class FaultsMixin:
+
+    def test_fault_table_missing(self):
+        """The cell is in the middle of an upgrade."""
+        self.check(
+            self.told('table-missing'),
+            lambda: self.execute('ALTER TABLE pci_devices RENAME TO away'),
+            lambda: self.execute('ALTER TABLE away RENAME TO pci_devices'))
+
+    def test_fault_column_missing(self):
+        self.check(
+            self.told('column-missing'),
+            lambda: self.execute(
+                'ALTER TABLE pci_devices RENAME COLUMN numa_node TO node'),
+            lambda: self.execute(
+                'ALTER TABLE pci_devices RENAME COLUMN node TO numa_node'))
+
+    def test_fault_wrong_types(self):
+        """The tables are not as Nova makes them."""
+        loose, strict = self.vendor_id
+        self.check(
+            'wrong-types',
+            lambda: self.execute(
+                loose, 'UPDATE pci_devices SET vendor_id = NULL'),
+            lambda: self.execute(
+                "UPDATE pci_devices SET vendor_id = '8086'", strict))
+
+    def test_fault_connection_dropped(self):
+        """Behind the ping with which a connection is taken from the pool."""
+        self.check(self.told('connection-dropped'),
+                   lambda: self.proxy.drop(faults.OURS), self.proxy.behave)
+
+    def test_fault_connection_killed(self):
+        """While the statement runs."""
+        def kill():
+            yield
+            self.new_session().exec_driver_sql(
+                self.kill.format(self.wait_for_ours()))
+
+        self.check(self.told('connection-dropped'),
+                   lambda: self.execute(self.lock),
+                   lambda: self.execute(self.unlock), kill)
+
+    def test_fault_no_answer_in_time(self):
+        """A result that takes longer than CELL_TIMEOUT."""
+        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 2))
+        self.check('timeout', lambda: self.execute(self.lock),
+                   lambda: self.execute(self.unlock), ahead=(True, False))
+
+    def test_fault_server_gone(self):
+        """Nova cannot reach it either."""
+        for on_load_failure in faults.FALLBACK:
+            manager = self.our_manager(on_load_failure=on_load_failure)
+            self.assertEqual(faults.HEALTHY, self.ask(manager))
+            self.proxy.refuse()
+            try:
+                told = self.ask_until_told(manager)
+                for ahead in (True, False):
+                    self.assertEqual(
+                        faults.WITHOUT_CELL, self.ask(manager, ahead))
+            finally:
+                self.proxy.listen()
+            self.check_recovered(
+                manager, self.told('server-gone'), on_load_failure, told)
+
+    def test_fault_garbage(self):
+        self.check(self.told('garbage'),
+                   lambda: self.proxy.garble(faults.OURS), self.proxy.behave)
+
+    def test_fault_permission_denied(self):
+        user = f'pci_filter_{uuid.uuid4().hex[:12]}'
+        statements = [statement.format(
+            user=user, password=PASSWORD, database=self.url(0).database)
+            for statement in self.users]
+        revoke, grant, drop = statements[-3:]
+        self.execute(*statements[:-3])
+        self.addCleanup(self.execute, *drop.split('; '))
+        self.connect_as(user, PASSWORD)
+        self.check(self.told('permission-denied'),
+                   lambda: self.execute(revoke), lambda: self.execute(grant))
+        self.assertNotIn(PASSWORD, self.log.output)
+
+
+class TestFaultsMySQL(FaultsMixin, faults.MySQLMixin):
+
+    vendor_id = tuple(
+        f'ALTER TABLE pci_devices MODIFY vendor_id VARCHAR(4) {null}'
+        for null in ('NULL', 'NOT NULL'))
+    users = (
+        "CREATE USER {user}@'%%' IDENTIFIED BY '{password}'",
+        *(f"GRANT SELECT ON {{database}}.{table} TO {{user}}@'%%'"
+          for table in TABLES),
+        "REVOKE SELECT ON {database}.pci_devices FROM {user}@'%%'",
+        "GRANT SELECT ON {database}.pci_devices TO {user}@'%%'",
+        "DROP USER {user}@'%%'")
+
+
+class TestFaultsPostgreSQL(FaultsMixin, faults.PostgreSQLMixin):
+
+    vendor_id = tuple(
+        f'ALTER TABLE pci_devices ALTER COLUMN vendor_id {change} NOT NULL'
+        for change in ('DROP', 'SET'))
+    users = (
+        "CREATE USER {user} PASSWORD '{password}'",
+        *(f'GRANT SELECT ON {table} TO {{user}}' for table in TABLES),
+        'REVOKE SELECT ON pci_devices FROM {user}',
+        'GRANT SELECT ON pci_devices TO {user}',
+        'DROP OWNED BY {user}; DROP USER {user}')
+
+
+class LockWaitMixin:
+
+    def test_fault_lock_wait_timeout(self):
+        """The database gives up before Nova does."""
+        self.check(self.told('lock-wait-timeout'),
+                   lambda: self.execute(self.lock),
+                   lambda: self.execute(self.unlock), ahead=(True, False))
+
+
+class TestFaultLockWaitMySQL(LockWaitMixin, faults.MySQLMixin):
+    query = {'init_command': 'SET SESSION lock_wait_timeout = 1'}
+
+
+class TestFaultLockWaitPostgreSQL(LockWaitMixin, faults.PostgreSQLMixin):
+    query = {'options': '-c lock_timeout=1000'}
+
+
+class DeadlockMixin:
+    """Somebody has what we want, and wants what we have."""
+
+    def deadlock(self):
+        self.execute(*self.first)
+        yield
+        try:
+            self.wait_for_ours()
+            self.execute(self.second)
+        finally:
+            self.execute('ROLLBACK')
+
+
+class TestFaultDeadlockMySQL(DeadlockMixin, faults.MySQLMixin):
+    """A read takes no locks that conflict, unless it is serializable."""
+
+    query = {
+        'init_command': 'SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE'}
+    first = (
+        'BEGIN',
+        # InnoDB ends whoever has done less.
+        'INSERT INTO weight VALUES ' + ', '.join(['(1)'] * 500),
+        "UPDATE pci_devices SET label = 'x' ORDER BY id DESC LIMIT 1")
+    second = "UPDATE pci_devices SET label = 'x'"
+
+    def test_fault_deadlock(self):
+        self.execute('CREATE TABLE weight (id INT)')
+        self.addCleanup(self.execute, 'DROP TABLE weight')
+        self.check(self.told('deadlock'), meanwhile=self.deadlock)
+
+
+class TestFaultDeadlockPostgreSQL(DeadlockMixin, faults.PostgreSQLMixin):
+
+    first = ('BEGIN', 'LOCK TABLE compute_nodes IN ACCESS EXCLUSIVE MODE')
+    second = 'LOCK TABLE pci_devices IN ACCESS EXCLUSIVE MODE'
+
+    def test_fault_deadlock(self):
+        # Afterwards Nova itself would wait for compute_nodes, and we for it.
+        self.check(self.told('deadlock'), meanwhile=self.deadlock,
+                   ahead=(True, True))
+
+
+class TestFaultServerKilledMySQL(faults.FaultTestCase):
+    """In the middle of a request; then it starts again."""
+
+    def setUp(self):
+        self.mysql = self.useFixture(mariadb.MariaDB())
+        self.mysql.administer('CREATE DATABASE cell')
+        directory = self.useFixture(fixtures.TempDir()).path
+        self.cell_urls = [str(self.mysql.url('cell')),
+                          f'sqlite:///{directory}/other.db']
+        super().setUp()
+
+    def kill(self):
+        engine = sa.create_engine(self.mysql.url('cell'))
+        session = engine.connect()
+        session.exec_driver_sql(faults.MySQLMixin.lock)
+        yield
+        with engine.connect() as other:
+            while not other.exec_driver_sql(
+                    faults.MySQLMixin.waiting, ()).all():
+                other.rollback()
+        self.mysql.kill()
+        session.invalidate()
+        engine.dispose()
+
+    def test_fault_server_killed(self):
+        for on_load_failure, passing in faults.FALLBACK.items():
+            manager = self.our_manager(on_load_failure=on_load_failure)
+            self.assertEqual(faults.HEALTHY, self.ask(manager))
+            # Nova has read its hosts, we have not.
+            self.assertEqual(
+                passing, self.ask_while(self.kill, manager, ahead=False))
+            for ahead in (True, False):
+                self.assertEqual(
+                    faults.WITHOUT_CELL, self.ask(manager, ahead))
+            self.mysql.start()
+            self.check_recovered(
+                manager, 'connection-dropped-mysql', on_load_failure)
+
+
+class TestFaultFullDisk(faults.FaultTestCase):
+
+    def test_fault_full_disk_for_log(self):
+        """What cannot be logged is told on the standard error stream."""
+        stderr = io.StringIO()
+        self.useFixture(fixtures.MonkeyPatch('sys.stderr', stderr))
+        full = logging.handlers.WatchedFileHandler('/dev/full')
+        root = logging.getLogger()
+        root.addHandler(full)
+
+        def close():
+            root.removeHandler(full)
+            with contextlib.suppress(OSError):
+                full.close()
+
+        self.addCleanup(close)
+        rename = 'ALTER TABLE {} RENAME TO {}'
+        self.check(
+            'unreadable',
+            lambda: self.cloud.execute(
+                self.cell, rename.format('pci_devices', 'away')),
+            lambda: self.cloud.execute(
+                self.cell, rename.format('away', 'pci_devices')))
+        told = stderr.getvalue()
+        self.assertIn('No space left on device', told)
+        for text in ('The PCI devices of cell %(cell)s could not be read',
+                     self.cell.uuid, 'no such table: pci_devices'):
+            self.assertIn(text, told)
+        # It is full too.
+        with open('/dev/full', 'w') as stream:
+            self.useFixture(fixtures.MonkeyPatch('sys.stderr', stream))
+            self.assertEqual(
+                faults.HEALTHY, self.ask(self.our_manager()))
+            logging.getLogger(faults.LOGGER).warning('lost')
+            with contextlib.suppress(OSError):
+                stream.close()
