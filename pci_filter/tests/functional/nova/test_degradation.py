@@ -18,6 +18,7 @@ Nova itself leaves out the hosts of a cell that does not answer.
 
 import functools
 import os
+import re
 import threading
 import time
 
@@ -35,15 +36,14 @@ from pci_filter.tests.functional.nova import base
 FAILURES = 'pci_filter.scheduler.failures'
 PASSWORD = 's3cret'
 
-#: What each database says of a column that is not there.
+#: What each database says of a column that is not there, or a table. The type
+#: of the exception depends on oslo.db.
 UNKNOWN_COLUMN = {
-    'sqlite': 'OperationalError: (sqlite3.OperationalError) no such column: ',
-    'mysql': 'OperationalError: (pymysql.err.OperationalError) (1054, '
-             '"Unknown column ',
-    'postgresql': 'DBError: (psycopg2.errors.UndefinedColumn) column '}
+    'sqlite': 'no such column: ', 'mysql': '"Unknown column ',
+    'postgresql': 'column pci_devices.status does not exist'}
 UNKNOWN_TABLE = {
-    'sqlite': 'DBNonExistentTable: ', 'mysql': 'DBNonExistentTable: ',
-    'postgresql': 'DBError: (psycopg2.errors.UndefinedTable) relation '}
+    'sqlite': 'no such table: ', 'mysql': "pci_devices' doesn't exist",
+    'postgresql': 'relation "pci_devices" does not exist'}
 
 
 class DegradationTestCase(base.NovaTestCase):
@@ -105,8 +105,9 @@ class DegradationTestCase(base.NovaTestCase):
         self.assertDegraded(*self.ask(manager, trouble))
         self.assertDegraded(*self.ask(manager, trouble))
         warning, = self.warnings()
-        self.assertIn(f'of cell {self.cell.uuid} could not be read: '
-                      f'{failure}', warning)
+        self.assertRegex(
+            warning, f'of cell {self.cell.uuid} could not be read: .*'
+            + re.escape(failure))
         self.assertIn("Nova's summary (compute_nodes.pci_stats) decides "
                       'there. Hosts of it in this request: 2.', warning)
 
@@ -123,14 +124,16 @@ class TestCellDown(DegradationTestCase):
 
     def test_table_gone_and_back(self):
         manager = self.check_failure(
-            lambda: self.execute('DROP TABLE IF EXISTS pci_devices'),
+            functools.cache(lambda: self.execute(
+                'ALTER TABLE pci_devices RENAME TO away')),
             UNKNOWN_TABLE[self.dialect()])
-        self.execute('CREATE TABLE pci_devices AS SELECT * FROM '
-                     'shadow_pci_devices')
+        self.execute('ALTER TABLE away RENAME TO pci_devices')
         warnings = self.warnings()
         for _ in range(2):
             states, passing = self.ask(manager)
-            self.assertEqual({'host1', 'host3'}, passing)
+            self.assertEqual({objects.PciDevicePoolList}, {
+                type(state.pci_stats) for state in states.values()})
+            self.assertEqual(set(self.cloud.hosts), passing)
         again = self.log_lines('can be read again')
         self.assertEqual(1, len(again), again)
         self.assertIn(
@@ -139,15 +142,11 @@ class TestCellDown(DegradationTestCase):
         self.assertEqual(warnings, self.warnings())
 
     def test_column_gone(self):
-        done = []
-
-        def rename():
-            if not done:
-                self.execute('ALTER TABLE pci_devices '
-                             'RENAME COLUMN status TO state')
-                done.append(True)
-
-        self.check_failure(rename, UNKNOWN_COLUMN[self.dialect()])
+        self.check_failure(
+            functools.cache(lambda: self.execute(
+                'ALTER TABLE pci_devices RENAME COLUMN status TO state')),
+            UNKNOWN_COLUMN[self.dialect()])
+        self.execute('ALTER TABLE pci_devices RENAME COLUMN state TO status')
 
     def test_file_gone(self):
         if self.dialect() != 'sqlite':

@@ -67,9 +67,11 @@ class TestExplanations(base.NovaTestCase):
 
     def test_unreadable(self):
         self.add_host('host0')
-        self.cloud.execute(
-            self.cloud.cells[0],
-            'ALTER TABLE pci_devices RENAME COLUMN status TO state')
+        cell = self.cloud.cells[0]
+        rename = 'ALTER TABLE pci_devices RENAME COLUMN {} TO {}'.format
+        self.cloud.execute(cell, rename('status', 'state'))
+        self.addCleanup(
+            self.cloud.execute, cell, rename('state', 'status'))
         spec = scheduling.request_spec([base.vf_request()])
         manager = self.our_manager(on_load_failure='reject')
         scheduling.passing_hosts(
