@@ -28,6 +28,7 @@ The exit code is zero if every job ran tests and none of them failed.
 import argparse
 import collections
 import fnmatch
+import functools
 import json
 import os
 import pathlib
@@ -36,6 +37,7 @@ import sys
 import tempfile
 import typing
 
+import nova_functional
 from stestr.repository import file as repositories
 import testtools
 
@@ -44,6 +46,8 @@ from pci_filter import known_nova
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 GENERATED = CHECKOUT / 'doc' / 'source' / '_generated'
 FUNCTIONAL = CHECKOUT / 'pci_filter' / 'tests' / 'functional'
+
+TOX = (sys.executable, '-m', 'tox', '-q')
 
 EVENTLET, THREADS = 'eventlet', 'native threads'
 
@@ -85,11 +89,18 @@ SAME_AGAIN = r'test_property\.TestProperty(MySQL|PostgreSQL)'
 
 
 class Job(typing.NamedTuple):
-    """Tests to run in the environment of a release."""
+    """Tests to run in the environment of a release.
+
+    :param release: of OpenStack
+    :param command: what runs them, with a place for stestr's repository
+    :param environment: variables that are set for it
+    :param one_in: of so many tests one is run
+    """
 
     release: str
     command: list[str]
     environment: dict[str, str] = {}
+    one_in: int = 1
 
 
 def _cell(release: str, database: Database, concurrency: str) -> Job:
@@ -111,14 +122,16 @@ def _cell(release: str, database: Database, concurrency: str) -> Job:
 
 
 def _suites(release: str, slice_text: str) -> dict[str, Job]:
+    one_in = int(slice_text.rpartition('/')[2])
     nova = ['python', 'tools/nova_functional.py', '--repository',
             '{repository}', '--slice', slice_text]
     return {
         f'{release}/ours': Job(release, [
             'python', '-m', 'stestr', '--test-path', str(FUNCTIONAL / 'nova'),
             '--repo-url', '{repository}', 'run']),
-        f'{release}/filter': Job(release, nova),
-        f'{release}/tracker': Job(release, [*nova, '--tracker'])}
+        f'{release}/filter': Job(release, nova, one_in=one_in),
+        f'{release}/tracker': Job(
+            release, [*nova, '--tracker'], one_in=one_in)}
 
 
 def find_jobs(patterns: typing.Sequence[str], slice_text: str = '1/1',
@@ -135,9 +148,16 @@ def find_jobs(patterns: typing.Sequence[str], slice_text: str = '1/1',
         fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
 
 
+@functools.cache
+def _prepare(release: str) -> None:
+    """Create the tox environment of a release, with our package in it."""
+    subprocess.run([*TOX, 'run', '-e', f'nova-{release}', '--notest'],
+                   cwd=CHECKOUT, check=True)
+
+
 def _in_environment(release: str, command: list[str]) -> list[str]:
-    return [sys.executable, '-m', 'tox', 'exec', '-q', '-e', f'nova-{release}',
-            '--', *command]
+    _prepare(release)
+    return [*TOX, 'exec', '-e', f'nova-{release}', '--', *command]
 
 
 def _count(repository: str) -> dict[str, int]:
@@ -167,6 +187,8 @@ def _run(name: str, job: Job) -> dict[str, int]:
     # Who decided is wrong, although all tests passed.
     if status and not result['failed']:
         result['failed'] = result['run']
+    if job.one_in > 1:
+        result['one_in'] = job.one_in
     print(f'=== {name}: {_text(result)} passed', flush=True)
     return result
 
@@ -174,7 +196,10 @@ def _run(name: str, job: Job) -> dict[str, int]:
 def _text(result: dict[str, int] | None) -> str:
     if result is None:
         return 'not run'
-    return f'{result["run"] - result["failed"]} / {result["run"]}'
+    counted = f'{result["run"] - result["failed"]} / {result["run"]}'
+    if 'one_in' in result:
+        counted += f' (one in {result["one_in"]})'
+    return counted
 
 
 def _table(
@@ -224,7 +249,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        '--slice', default='1/1', metavar='N/M',
+        '--slice', type=nova_functional.slice_text, default='1/1',
+        metavar='N/M',
         help="of Nova's tests, every M-th of each class (default: all)")
     parser.add_argument(
         'jobs', nargs='*', default=['*'], metavar='pattern',

@@ -31,7 +31,8 @@ CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 SUITE = CHECKOUT / 'pci_filter' / 'tests' / 'functional' / 'nova_suite'
 
 
-def _slice(text):
+def slice_text(text):
+    """Return the text if it is a slice; a type for argparse."""
     match = re.fullmatch(r'(\d+)/(\d+)', text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(
@@ -42,7 +43,7 @@ def _slice(text):
 def _parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--slice', type=_slice, default='1/1', metavar='N/M',
+        '--slice', type=slice_text, default='1/1', metavar='N/M',
         help='run every M-th test of each class, beginning with the N-th '
              '(default: all)')
     parser.add_argument(
