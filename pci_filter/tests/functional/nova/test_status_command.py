@@ -13,46 +13,17 @@
 
 """``pci-filter-status upgrade check`` as an operator runs it."""
 
-import json
 import os
 import pathlib
-import sqlite3
 import subprocess
 import sys
-import tempfile
-import uuid
 
-import fixtures
 from nova import version
-import testtools
 
-from pci_filter.cli.demo import hardware
 from pci_filter.cmd import nova_checks
 from pci_filter.compute import tracker
 from pci_filter.scheduler import host_manager as hook
-from pci_filter.tests.functional.db import base as db_base
-from pci_filter.tests.functional.nova import base
-
-COMMAND = pathlib.Path(sys.executable).with_name('pci-filter-status')
-
-CONF = """
-[api_database]
-connection = sqlite:///{folder}/api.db
-[filter_scheduler]
-available_filters = nova.scheduler.filters.all_filters
-available_filters = pci_filter.scheduler.filters.all_filters
-enabled_filters = PciPassthroughFilter,ComputeFilter
-[pci]
-alias = {{"name": "nic", "vendor_id": "8086", "product_id": "154c"}}
-"""
-
-# Runs the command after what stands in place of the braces.
-RUN = """
-import sys
-{}
-from pci_filter.cmd import status
-sys.exit(status.main(sys.argv[1:]))
-"""
+from pci_filter.tests.functional.nova import status
 
 NO_NOVA = """
 class NoNova:
@@ -77,80 +48,11 @@ from nova.scheduler import host_manager
 del host_manager.HostManager.host_state_cls
 """
 
-TITLES = [
-    'Nova Release', 'Scheduler Hook', 'Scheduler Filters', 'PCI Aliases',
-    'Tag Sources', 'Cell Databases', 'Device Tags', 'Use of pci_stats']
-
 #: The checks that need Nova.
-OF_NOVA = TITLES[:4]
+OF_NOVA = status.TITLES[:4]
 
 
-def port(vfs=4):
-    return hardware.network_card(
-        hardware.INTEL_X710, 0x81, 0, ports=1, vfs=vfs)
-
-
-SPEC = ['{"address": "*:81:*.*", "physical_network": "physnet1"}']
-
-
-class StatusTestCase(testtools.TestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.folder = pathlib.Path(
-            self.enterContext(tempfile.TemporaryDirectory()))
-        self.useFixture(fixtures.FakeLogger())
-        self.cloud = base.Cloud(2, self.folder, self.cell_urls())
-        self.cloud.open()
-        self.addCleanup(self.cloud.close)
-        self.conf = CONF.format(folder=self.folder)
-
-    def cell_urls(self):
-        """Return the databases of the cells, None for files."""
-
-    def add(self, *names, cell=0, **more):
-        for name in names:
-            self.cloud.add_host(cell, name, port(), SPEC, **more)
-
-    def start(self, *arguments, before=None, conf=None):
-        """Run the command; see :meth:`results` for the rest."""
-        path = self.folder / 'nova.conf'
-        path.write_text(self.conf if conf is None else conf)
-        command = (COMMAND,) if before is None else (
-            sys.executable, '-c', RUN.format(before))
-        return subprocess.run(
-            [*command, f'--config-file={path}', *arguments],
-            capture_output=True, text=True, check=False, timeout=120)
-
-    def results(self, code, **more):
-        """Return details and code of each check by its title.
-
-        :param code: the exit code that is right
-        :param more: see :meth:`start`
-        """
-        run = self.start('upgrade', 'check', '--json', **more)
-        self.assertEqual('', run.stderr)
-        self.assertEqual(code, run.returncode, run.stdout)
-        output = json.loads(run.stdout)
-        self.assertEqual(
-            TITLES, [one['check'] for one in output['checks']])
-        return {one['check']: (one['result'], one['details'])
-                for one in output['checks']}
-
-    def check(self, results, title, code, *texts):
-        """Check the result of one check, and take it out."""
-        found, details = results.pop(title)
-        self.assertEqual(code, found, details)
-        for text in texts:
-            self.assertIn(text, details)
-
-    def check_rest(self, results, code=0):
-        self.assertEqual(
-            {title: code for title in results},
-            {title: found for title, (found, _) in results.items()}, results)
-
-
-class TestAllWell(StatusTestCase):
+class TestAllWell(status.StatusTestCase):
 
     def test_nova_as_it_is(self):
         self.add('a')
@@ -184,23 +86,24 @@ class TestAllWell(StatusTestCase):
 
     def test_table(self):
         self.add(*(f'host{number:02}' for number in range(12)))
-        before = {path.name: path.read_bytes()
-                  for path in self.folder.glob('*.db')}
+        paths = [
+            pathlib.Path(engine.url.database) for engine in (
+                self.api, *map(self.cloud.engine, self.cloud.cells))
+            if engine.name == 'sqlite']
+        before = [path.read_bytes() for path in paths]
         run = self.start('upgrade', 'check')
         self.assertEqual((0, ''), (run.returncode, run.stderr))
-        for title in TITLES:
+        for title in status.TITLES:
             self.assertIn(f'| Check: {title} ', run.stdout)
         self.assertIn('host09 and 2 more', ' '.join(run.stdout.split()))
         self.assertNotIn('host10', run.stdout)
         self.assertEqual([], [
             line for line in run.stdout.splitlines() if len(line) > 80])
-        self.assertEqual(before, {
-            path.name: path.read_bytes()
-            for path in self.folder.glob('*.db')})
+        self.assertEqual(before, [path.read_bytes() for path in paths])
         self.check(self.results(0), 'Use of pci_stats', 0, ', host11.')
 
 
-class TestNova(StatusTestCase):
+class TestNova(status.StatusTestCase):
 
     def test_no_nova(self):
         self.add('a')
@@ -225,7 +128,7 @@ class TestNova(StatusTestCase):
                 hasattr(getattr(owner, name), 'pci_filter_original'), name)
 
 
-class TestConfiguration(StatusTestCase):
+class TestConfiguration(status.StatusTestCase):
 
     def without(self, line, instead=''):
         self.assertIn(line, self.conf)
@@ -247,7 +150,7 @@ class TestConfiguration(StatusTestCase):
 
     def test_defaults(self):
         self.check_rest(self.problems(
-            f'[api_database]\nconnection = sqlite:///{self.folder}/api.db\n',
+            f'[api_database]\nconnection = {self.api.url}\n',
             filters=[
                 'is not available: add the line "available_filters = '
                 'pci_filter.scheduler.filters.all_filters"',
@@ -273,7 +176,7 @@ class TestConfiguration(StatusTestCase):
             filters=['names ComputeFilter, which is not available'],
             aliases=["'vendor'"],
             sources=['does not start', "unknown source 'pci_stat'"])
-        for title in TITLES[-2:]:
+        for title in status.TITLES[-2:]:
             self.check(results, title, 1, 'Not checked')
         self.check_rest(results)
 
@@ -285,7 +188,7 @@ class TestConfiguration(StatusTestCase):
             + '[pci_filter]\ndevice_spec = {"vendor_id": 1}\n',
             filters=['available_filters cannot be loaded', 'another one'],
             sources=['does not start', '{"vendor_id": 1}'])
-        for title in TITLES[-2:]:
+        for title in status.TITLES[-2:]:
             self.check(results, title, 1, 'Not checked')
         self.check_rest(results)
 
@@ -297,119 +200,9 @@ class TestConfiguration(StatusTestCase):
         self.check_rest(results)
 
 
-class TestDevices(StatusTestCase):
+class TestTrouble(status.StatusTestCase):
 
-    def test_nobody_knows_tags(self):
-        self.add('a', 'b', 'c')
-        for name in 'bc':
-            self.cloud.store_summary(self.cloud.hosts[name], None)
-        results = self.results(1)
-        self.check(results, 'Device Tags', 1,
-                   '2 of 6 groups', ': 2 from pci_stats.', ' on b, c. ')
-        self.check(results, 'Use of pci_stats', 0,
-                   'NULL on 2 of the 3', ': a, b, c.')
-        self.check_rest(results)
-        self.cloud.store_summary(self.cloud.hosts['a'], 'no JSON')
-        self.check(self.results(2), 'Device Tags', 2,
-                   '0 of 6 groups of available devices have their tags. No')
-        self.check(self.results(0, conf=(
-            self.conf + '[pci_filter]\n'
-            'device_spec = {"vendor_id": "8086"}\n')),
-            'Use of pci_stats', 0, 'could be NULL on all')
-
-    def test_tags_differ_within_a_port(self):
-        self.cloud.add_host(0, 'a', port(), [
-            '{"address": "0000:81:02.0", "trusted": "true"}', *SPEC])
-        results = self.results(1)
-        self.check(results, 'Device Tags', 1,
-                   '2 of 2 groups', 'In 1 groups', ', on a. ')
-        self.check_rest(results)
-
-    def test_devices_in_use(self):
-        """They have no tags in the summary of a tracker that restarts."""
-        self.add('a')
-        self.cloud.claim(self.cloud.hosts['a'], [base.vf_request(4)])
-        self.cloud.restart(self.cloud.hosts['a'])
-        results = self.results(0)
-        self.check(results, 'Device Tags', 0, 'No PCI device is available')
-        self.check(results, 'Use of pci_stats', 0, ' on 1 hosts: a.')
-        self.check_rest(results)
-
-    def test_providers(self):
-        """Only the summary has those that rows were written before."""
-        self.add('a', in_placement=True)
-        host = self.cloud.hosts['a']
-        self.cloud.execute(host.cell, (
-            "UPDATE pci_devices SET extra_info = '{}'"))
-        conf = self.conf + (
-            '[pci_filter]\ndevice_spec = {"vendor_id": "8086"}\n')
-        self.check(self.results(0, conf=conf), 'Use of pci_stats', 0,
-                   'could be NULL on all')
-        conf = conf.replace('[filter_scheduler]',
-                            '[filter_scheduler]\npci_in_placement = true')
-        self.check(self.results(0, conf=conf), 'Use of pci_stats', 0,
-                   ' on 1 hosts: a.')
-
-
-class TestCells(StatusTestCase):
-
-    def change(self, name, statement):
-        connection = sqlite3.connect(self.folder / name)
-        connection.execute(statement)
-        connection.commit()
-        connection.close()
-
-    def cells(self, code, *texts):
-        results = self.results(code)
-        self.check(results, 'Cell Databases', 2, *texts)
-        return results
-
-    def test_column_is_missing(self):
-        self.add('a', cell=1)
-        self.change(
-            'cell1.db', 'ALTER TABLE compute_nodes DROP COLUMN pci_stats')
-        results = self.cells(
-            2, 'Cell cell1 has no compute_nodes.pci_stats. Run "nova-manage')
-        self.check(results, 'Device Tags', 0, '2 of 2 groups')
-        self.check_rest(results)
-
-    def test_cell_is_down(self):
-        self.add('a', cell=1)
-        self.change('api.db', (
-            'UPDATE cell_mappings SET database_connection = '
-            "'mysql+pymysql://nova:s3cret@127.0.0.1:1/nova' "
-            "WHERE name = 'cell1'"))
-        results = self.cells(2, 'Cell cell1 cannot be read: ', 'refused')
-        self.assertNotIn('s3cret', str(results))
-        self.check(results, 'Device Tags', 0, '2 of 2 groups')
-        self.check_rest(results)
-
-    def no_cell(self, conf, *texts):
-        results = self.results(2, conf=conf)
-        self.check(results, 'Cell Databases', 2, *texts)
-        for title in TITLES[-2:]:
-            self.check(results, title, 1, 'Not checked')
-        self.check_rest(results)
-
-    def test_other_database(self):
-        self.no_cell(self.conf.replace('api.db', 'cell1.db'),
-                     'it has no table cell_mappings')
-        self.no_cell(
-            self.conf.replace(f'sqlite:///{self.folder}/api.db',
-                              'mysql+pymysql://n:s3cret@127.0.0.1:1/api'),
-            'cannot read the API database', 'refused')
-        self.no_cell(self.conf.replace('connection', '# connection'),
-                     '[api_database]connection is not set')
-        self.change('api.db', (
-            'UPDATE cell_mappings SET database_connection = '
-            f"'sqlite:///{self.folder}/api.db'"))
-        self.no_cell(self.conf, 'Cell cell1 cannot be read: it has no table',
-                     'Cell cell2 cannot be read: it has no table')
-
-
-class TestTrouble(StatusTestCase):
-
-    def refused(self, *arguments, command=(COMMAND,), **environment):
+    def refused(self, *arguments, command=(status.COMMAND,), **environment):
         """Check for exit code 255 and one line, which is returned."""
         run = subprocess.run(
             [*command, *map(str, arguments)], capture_output=True, text=True,
@@ -450,7 +243,7 @@ class TestTrouble(StatusTestCase):
         path.write_text(self.conf)
         said = self.refused(
             f'--config-file={path}', 'upgrade', 'check',
-            command=(sys.executable, '-c', RUN.format(
+            command=(sys.executable, '-c', status.RUN.format(
                 'from pci_filter.cmd import cell_checks\n'
                 'def fail(conf):\n'
                 "    raise ValueError('s3cret')\n"
@@ -462,47 +255,9 @@ class TestTrouble(StatusTestCase):
         path = self.folder / 'nova.conf'
         path.write_text(self.conf)
         process = subprocess.Popen(
-            [COMMAND, f'--config-file={path}', 'upgrade', 'check'],
+            [status.COMMAND, f'--config-file={path}', 'upgrade', 'check'],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         process.stdout.close()
         stderr = process.stderr.read()
         process.stderr.close()
         self.assertEqual((141, ''), (process.wait(timeout=60), stderr))
-
-
-class TestMySQL(StatusTestCase):
-
-    def cell_urls(self):
-        if db_base.MySQLMixin.variable not in os.environ:
-            self.skipTest(f'{db_base.MySQLMixin.variable} is not set')
-        return [self.useFixture(Database()).url for _ in range(2)]
-
-    def test_all_well_and_a_column_less(self):
-        self.add('a')
-        self.add('b', cell=1, tracker=tracker.PciDevTracker)
-        results = self.results(0)
-        self.check(results, 'Device Tags', 0, '4 of 4 groups',
-                   '2 from pci_stats', '2 from pci_devices')
-        self.check(results, 'Use of pci_stats', 0, ' on 1 hosts: a.')
-        self.check_rest(results)
-        self.cloud.execute(
-            self.cloud.cells[0],
-            'ALTER TABLE pci_devices DROP COLUMN parent_addr')
-        results = self.results(2)
-        self.check(results, 'Cell Databases', 2,
-                   'Cell cell1 has no pci_devices.parent_addr.')
-        self.check(results, 'Device Tags', 0, '2 of 2 groups')
-        self.check_rest(results)
-
-
-class Database(fixtures.Fixture):
-    """An empty database on the MySQL server, at ``.url``."""
-
-    def _setUp(self):
-        class Server(db_base.MySQLMixin):
-            _name = f'pci_filter_{uuid.uuid4().hex[:12]}'
-
-        Server._administer(f'CREATE DATABASE {Server._name}')
-        self.addCleanup(Server.remove_database)
-        self.url = Server._url().set(
-            database=Server._name).render_as_string(hide_password=False)
