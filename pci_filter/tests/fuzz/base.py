@@ -25,6 +25,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from pci_filter.tests import base
+from pci_filter.tests.fuzz import inputs
 
 #: Inputs for each test.
 INPUTS = int(os.environ.get('PCI_FILTER_FUZZ_INPUTS') or 500)
@@ -36,39 +37,56 @@ _ROUND = 500
 class FuzzMixin(base.PropertyMixin):
     """Tries inputs, and tells how many."""
 
-    #: How many inputs a check is given at a time.
+    #: How many inputs a check is given at a time, and how many of them are
+    #: mutants of one text.
     batch = 10
+    mutants = 10
 
     #: How many inputs of a quicker test take as long as one of this.
     cost = 1
 
-    def for_all(self, inputs, check):
+    def for_all(self, drawn, check, each=1):
         """Call a check with lists of inputs until all are tried.
 
-        :param inputs: strategy for one
+        :param drawn: strategy for what hypothesis draws
         :param check: fails if one of a list makes trouble; may return what
             became of each, to be counted
+        :param each: how many inputs the check makes of what is drawn
         """
         tried = collections.Counter()
 
         def count(batch):
-            found = check(batch)
-            tried.update(found or ['tried'] * len(batch))
+            tried.update(check(batch) or {'tried': len(batch) * each})
 
         wanted = max(INPUTS // self.cost, self.batch)
+        batches = st.lists(drawn, min_size=self.batch // each,
+                           max_size=self.batch // each)
         number = 0
         while sum(tried.values()) < wanted:
             missing = wanted - sum(tried.values())
-            self._round(number, -(-missing // self.batch), inputs, count)
+            self._round(number, -(-missing // self.batch), batches, count)
             number += 1
         # The original, as stestr captures the other.
         print(f'fuzz: {sum(tried.values())} inputs, {dict(tried)}: '
               f'{self.id()}', file=sys.__stdout__, flush=True)
 
-    def _round(self, number, examples, inputs, check):
+    def for_texts(self, texts, check):
+        """Do the same with texts and their mutants.
+
+        Those are not drawn, which would take longer than to try them.
+        """
+        def check_all(batch):
+            return check([
+                one for text, number in batch for one in (text, *(
+                    inputs.mutant(text, number + more)
+                    for more in range(1, self.mutants)))])
+
+        self.for_all(
+            st.tuples(texts, inputs.NUMBERS), check_all, self.mutants)
+
+    def _round(self, number, examples, batches, check):
         hypothesis.seed(base.SEED + number)(hypothesis.settings(
             max_examples=min(examples, _ROUND), deadline=None, database=None,
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
             suppress_health_check=list(hypothesis.HealthCheck))(
-            hypothesis.given(st.lists(
-                inputs, min_size=self.batch, max_size=self.batch))(check)))()
+            hypothesis.given(batches)(check)))()

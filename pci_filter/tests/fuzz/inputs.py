@@ -13,11 +13,21 @@
 """Texts that are right, and what becomes of them."""
 
 import json
+import random
 
 from hypothesis import strategies as st
 
+from pci_filter import model
+
 #: What makes trouble where it does not belong.
 _TOKENS = (
+    *[''] * 20, '"address": "', '"vendor_id": "', '"devname": ""', '"*"',
+    '0000:', '"host": "', '"name": "a"', '"numa_policy": "', '[!', '[^',
+    '[z-a]', '"numa_node": ', '"count": ', '"rp_uuid": "', '"tags": {',
+    '"nova_object.data": {', '"nova_object.namespace": ',
+    '"live_migratable": "', '"parent_ifname": "',
+    f'"{model.STORED_TAGS_KEY}": "', '{"' + model.STORED_TAGS_KEY + '": "{',
+    'card_serial_number\\": \\"', '\\"}"', '\\\\\\"', 'a:', 'a:1',
     '"', '\\', '\\"', '\\\\', '{', '}', '[', ']', ',', ':', ', ', ': ', '"}',
     '}"', '\\"}', 'null', 'true', 'NaN', '-Infinity', '1e999', '-', '-0', '5',
     '0.5', '007', '9' * 5000, '[' * 500, '[' * 5000, '{"a": ' * 5000,
@@ -34,34 +44,30 @@ _TOKENS = (
 #: How many letters are replaced.
 _LENGTHS = 0, 0, 1, 1, 2, 8, 40, 10 ** 6
 
-_CHANGES = st.lists(st.integers(0, 2 ** 32), max_size=4)
+#: What a mutant is made from, beside its text.
+NUMBERS = st.integers(0, 2 ** 32)
 
 
-@st.composite
-def mutated(draw, texts, tokens=()):
-    """Draw one of some texts and change it in up to four places.
-
-    :param texts: strategy for texts that are right
-    :param tokens: what is put into them, beside the usual
-    """
-    text = draw(texts)
-    tokens = '', '', *tokens, *tokens, *_TOKENS
-    # A change is one number, since each draw takes its time.
-    for number in draw(_CHANGES):
-        number, token = divmod(number, len(tokens))
-        number, length = divmod(number, len(_LENGTHS))
-        start = number % (len(text) + 1)
-        text = (text[:start] + tokens[token]
-                + text[start + _LENGTHS[length]:])
+def mutant(text, number):
+    """Return a text that is changed in up to four places."""
+    chance = random.Random(number)
+    for _ in range(chance.randrange(5)):
+        start = chance.randrange(len(text) + 1)
+        text = (text[:start] + chance.choice(_TOKENS)
+                + text[start + chance.choice(_LENGTHS):])
     return text
 
 
-def json_texts(values, tokens=()):
-    """Return a strategy for JSON texts of values: right and mutated ones."""
-    right = values.map(json.dumps)
-    tight = values.map(
-        lambda value: json.dumps(value, separators=(',', ':')))
-    return st.one_of(right, tight, mutated(right, tokens))
+def mutated(texts):
+    """Return a strategy for mutants of these texts."""
+    return st.builds(mutant, texts, NUMBERS)
+
+
+def json_texts(values):
+    """Return a strategy for JSON texts of these values."""
+    return st.one_of(
+        values.map(json.dumps), values.map(
+            lambda value: json.dumps(value, separators=(',', ':'))))
 
 
 _DEEP = json.loads('[' * 500 + ']' * 500)

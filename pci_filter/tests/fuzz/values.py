@@ -56,12 +56,10 @@ DEVICE_SPECS = inputs.json_texts(
     st.one_of(
         _SPECS, st.lists(_SPECS, max_size=3),
         st.builds(lambda spec, where: {**spec, 'address': where}, _SPECS,
-                  _BAD_ADDRESSES)),
-    ('"address": "', '"vendor_id": "', '"*"', '"devname": ""', '0000:'))
+                  _BAD_ADDRESSES)))
 HOST_SPECS = inputs.json_texts(
     st.builds(lambda spec, host: {**spec, 'host': host}, _SPECS,
-              inputs.mostly('host', 'h*', '*', 'h[a-o]st', '?', '[!h]*')),
-    ('"host": "', '[', '[!', '[^', '[z-a]', ']'))
+              inputs.mostly('host', 'h*', '*', 'h[a-o]st', '?', '[!h]*')))
 
 #: Pools as in ``compute_nodes.pci_stats``.
 _FIELDS = st.fixed_dictionaries({
@@ -111,9 +109,7 @@ SUMMARIES = inputs.json_texts(
         _lists(_PLAIN_NEW, st.just('1.1')), _lists(_NEW, _VERSIONS),
         st.lists(_OLD, max_size=3), _OLD,
         _lists(st.one_of(_NEW, _OLD, _ANY), _VERSIONS),
-        st.lists(st.one_of(_OLD, _NEW, _ANY), max_size=3)),
-    ('"count": ', '"rp_uuid": "', '"tags": {', '"nova_object.data": {',
-     '"nova_object.namespace": ', '"numa_node": '))
+        st.lists(st.one_of(_OLD, _NEW, _ANY), max_size=3)))
 
 #: Values of ``[pci]alias``, and what flavors make of them.
 ALIASES = inputs.json_texts(
@@ -131,11 +127,8 @@ ALIASES = inputs.json_texts(
             ('numa_policy', 'legacy'), ('numa_policy', 'socket'),
             ('live_migratable', 'yes'), ('live_migratable', 'false'),
             ('live_migratable', ''), ('resource_class', 'CUSTOM_A'),
-            ('traits', 'CUSTOM_B')), 3)),
-    ('"numa_policy": "', '"name": "a"', '"live_migratable": "'))
-FLAVORS = st.one_of(
-    st.sampled_from(('a:1', 'a:1', 'a:2', 'a:4', 'a:0')), inputs.mutated(
-        st.sampled_from(('a:1', 'a:2,a:1', 'a:0')), ('-', '9', 'a:', ',')))
+            ('traits', 'CUSTOM_B')), 3)))
+FLAVORS = st.sampled_from(('a:1', 'a:1', 'a:2', 'a:4', 'a:0', 'a:2,a:1'))
 
 #: What ``pci_devices.extra_info`` holds, as Nova writes it: texts.
 _TEXTS = st.one_of(
@@ -161,7 +154,3 @@ STORED = st.dictionaries(
               _TEXTS),
     st.one_of(_TEXTS, st.sampled_from(inputs.PLAIN)), max_size=4)
 EXTRA_INFO = st.tuples(_WRITTEN, st.one_of(st.none(), STORED))
-EXTRA_INFO_TOKENS = (
-    f'"{model.STORED_TAGS_KEY}": "', '{"' + model.STORED_TAGS_KEY + '": "{',
-    '"parent_ifname": "', '"rp_uuid": "', 'card_serial_number\\": \\"',
-    '\\"}"', '}"', '"}')

@@ -27,7 +27,6 @@ from pci_filter.tags import pci_devices
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.db import base
 from pci_filter.tests.fuzz import base as fuzz
-from pci_filter.tests.fuzz import inputs
 from pci_filter.tests.fuzz import values
 
 BATCH = 50
@@ -139,6 +138,7 @@ class ExtraInfoMixin(fuzz.FuzzMixin, base.DatabaseMixin):
 
     def check_any(self, batch):
         """Other texts cost no row, and all databases read the same."""
+        batch = [self.storable(text) for text in batch]
         self.store(batch)
         found = []
         for by_device in (False, True):
@@ -158,13 +158,12 @@ class ExtraInfoMixin(fuzz.FuzzMixin, base.DatabaseMixin):
         self.for_all(values.EXTRA_INFO, self.check_written)
 
     def test_any(self):
-        self.for_all(self.storable(inputs.mutated(
-            values.EXTRA_INFO.map(lambda one: written(*one)),
-            values.EXTRA_INFO_TOKENS)), self.check_any)
+        self.for_texts(
+            values.EXTRA_INFO.map(lambda one: written(*one)), self.check_any)
 
-    def storable(self, texts):
-        """Return a strategy without what the database refuses to store."""
-        return texts
+    def storable(self, text):
+        """Return a text without what the database refuses to store."""
+        return text
 
 
 class TestSQLite(ExtraInfoMixin, testtools.TestCase):
@@ -173,14 +172,14 @@ class TestSQLite(ExtraInfoMixin, testtools.TestCase):
 
 class TestMySQL(ExtraInfoMixin, base.MySQLMixin, testtools.TestCase):
 
-    def storable(self, texts):
+    def storable(self, text):
         # Nova's column has three bytes for a letter, and 64 KiB for a text.
-        return texts.map(lambda text: ''.join(
-            letter for letter in text[:20_000] if letter <= '\uffff'))
+        return ''.join(
+            letter for letter in text[:20_000] if letter <= '\uffff')
 
 
 class TestPostgreSQL(
         ExtraInfoMixin, base.PostgreSQLMixin, testtools.TestCase):
 
-    def storable(self, texts):
-        return texts.map(lambda text: text.replace('\0', ''))
+    def storable(self, text):
+        return text.replace('\0', '')

@@ -12,7 +12,6 @@
 
 """Where Nova and we take a text from outside, it means the same to both."""
 
-import json
 import logging
 
 from hypothesis import strategies as st
@@ -53,6 +52,9 @@ class TestDeviceSpecs(InTreeTestCase):
         return [self.check_one(text) for text in batch]
 
     def check_one(self, text):
+        # To oslo.config '$' means something, and to us 'host'.
+        if '$' in text or 'host' in text:
+            return 'not for Nova'
         ours = test_device_spec_in_tree.ours([text])
         try:
             expected = test_device_spec_in_tree.in_tree([text])
@@ -67,9 +69,7 @@ class TestDeviceSpecs(InTreeTestCase):
         return 'taken'
 
     def test_same_tags(self):
-        # To oslo.config '$' means something, and to us 'host'.
-        self.for_all(values.DEVICE_SPECS.filter(
-            lambda text: '$' not in text and 'host' not in text), self.check)
+        self.for_texts(values.DEVICE_SPECS, self.check)
 
 
 class TestSummaries(InTreeTestCase):
@@ -96,7 +96,7 @@ class TestSummaries(InTreeTestCase):
         return 'without pools' if not pools else 'with pools'
 
     def test_same_tags(self):
-        self.for_all(values.SUMMARIES, self.check)
+        self.for_texts(values.SUMMARIES, self.check)
 
 
 POOLS = (
@@ -142,7 +142,8 @@ class TestAliases(InTreeTestCase):
 
     def test_same_verdict(self):
         self.for_all(st.tuples(
-            values.ALIASES, values.FLAVORS,
+            inputs.mutated(values.ALIASES), st.one_of(
+                values.FLAVORS, inputs.mutated(values.FLAVORS)),
             st.sampled_from(((), (), (0,), (1,), (0, 1), (2,)))), self.check)
 
 
@@ -191,11 +192,8 @@ class TestScheduler(fuzz.FuzzMixin, base.NovaTestCase):
         return self.ask()
 
     def test_no_request_fails(self):
-        summary = json.loads(self.cloud.summary(self.hosts[0]))
-        texts = st.one_of(
-            values.SUMMARIES, inputs.mutated(st.just(json.dumps(summary))))
-        # What no database can store.
+        summaries = st.one_of(
+            values.SUMMARIES, st.just(self.cloud.summary(self.hosts[0])))
         self.for_all(
-            st.tuples(texts, inputs.mutated(
-                st.just('{"parent_ifname": "ens129f0np0"}'),
-                values.EXTRA_INFO_TOKENS)), self.check)
+            st.tuples(inputs.mutated(summaries), inputs.mutated(
+                st.just('{"parent_ifname": "ens129f0np0"}'))), self.check)
