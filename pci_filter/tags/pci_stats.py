@@ -45,9 +45,10 @@ _Pools = list[Mapping[str, object]]
 class PciStatsTags(base.TagSource):
     """The summary still knows the tags where its counts have drifted.
 
-    nova-compute keeps pools in it after their last device is gone, until it is
-    restarted, and stores it before it stores the rows. What the rows offer is
-    in there, then, unless Nova read the summary before and we the rows after
+    nova-compute keeps pools in it after their last device is claimed, until it
+    is restarted. Those that a relative in use makes unavailable go, and come
+    back with them. It is stored before the rows are. What those offer is in
+    there, then, unless Nova read the summary before and we the rows after
     they were stored.
     """
 
