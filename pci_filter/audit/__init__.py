@@ -19,6 +19,7 @@ with a finding of its own is no evidence for another one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 import itertools
 
 from pci_filter.audit import facts as facts_module
@@ -40,15 +41,21 @@ def examine(
         where the rows have all that is in there it need not in any case
     """
     found = [*rows.check(facts), *owners.check(facts)]
-    # By address, which is the subject of those.
-    faulty = {one.subject for one in found}
-    doubtful = {device.id for device in facts.devices
-                if device.address in faulty}
+    doubtful = _devices(facts, found)
     related = list(relatives.check(facts, doubtful))
-    contradictory = {one.subject for one in related}
-    doubtful |= {device.id for device in facts.devices
-                 if device.address in contradictory}
+    unreadable = list(rows.check_extra_info(facts))
+    doubtful |= _devices(facts, related)
     return [*itertools.chain(
-        found, related, owners.check_requests(facts),
+        found, unreadable, related, owners.check_requests(facts),
         summaries.check(facts, doubtful, summary_expected),
-        providers.check(facts, doubtful))]
+        providers.check(facts, doubtful | _devices(facts, unreadable)))]
+
+
+def _devices(
+    facts: facts_module.NodeFacts, found: Iterable[finding.Finding],
+) -> set[int]:
+    """Return the ids of the rows that these findings are about."""
+    # By address, which is the subject of those.
+    addresses = {one.subject for one in found}
+    return {device.id for device in facts.devices
+            if device.address in addresses}

@@ -178,6 +178,24 @@ def is_moving(facts: NodeFacts, instance_uuid: str) -> bool:
         for migration in facts.migrations.get(instance_uuid, ()))
 
 
+def excludes(one: Device, other: Device) -> bool:
+    """Tell whether two devices of a node cannot be in use together."""
+    types = one.dev_type, other.dev_type
+    return one.family == other.family and (
+        types[0] == PF and types[1] in FUNCTIONS
+        or types[1] == PF and types[0] in FUNCTIONS)
+
+
+def free_status(facts: NodeFacts, device: Device) -> str:
+    """Return what the status of a device is to be if nobody has it.
+
+    Nova tells more finely what is not available.
+    """
+    return 'unavailable' if any(
+        other.status in IN_USE and excludes(device, other)
+        for other in facts.devices) else AVAILABLE
+
+
 @functools.lru_cache(maxsize=4096)
 def parse_extra_info(text: str | None) -> Mapping[str, object] | None:
     """Return what ``extra_info`` holds, None if Nova cannot read it.

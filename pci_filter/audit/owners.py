@@ -20,10 +20,9 @@ from pci_filter.audit import facts as facts_module
 from pci_filter.audit import finding
 from pci_filter.audit import rows
 
-#: What Nova makes of a device that it takes from an instance.
-_FREED: typing.Final[finding.Values] = {
-    'status': facts_module.AVAILABLE, 'instance_uuid': None,
-    'request_id': None}
+#: A device that nobody has.
+_UNOWNED: typing.Final[finding.Values] = {
+    'instance_uuid': None, 'request_id': None}
 
 
 def check(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
@@ -46,14 +45,22 @@ def _check_owner(
         yield rows.for_device(
             'owner-missing', facts, device,
             f'pci_devices says {device.status} by '
-            f'{_missing(uuid, instance)}', instance, _FREED)
+            f'{_missing(uuid, instance)}', instance,
+            _freed(facts, device))
     elif not facts_module.is_at(
             facts.node, instance.host, instance.node) and (
             not facts_module.is_moving(facts, instance.uuid)):
         yield rows.for_device(
             'owner-elsewhere', facts, device,
             f'pci_devices says {device.status} by {instance.uuid}; instances '
-            f'has that {_place(instance)}', instance, _FREED)
+            f'has that {_place(instance)}', instance, _freed(facts, device))
+
+
+def _freed(
+    facts: facts_module.NodeFacts, device: facts_module.Device,
+) -> finding.Values:
+    """Return what Nova makes of a device that it takes from an instance."""
+    return {'status': facts_module.free_status(facts, device), **_UNOWNED}
 
 
 def _missing(
@@ -83,9 +90,13 @@ def _available_owned(
     change: finding.Values | None = None
     reason = ''
     if instance is None or instance.deleted:
-        change = {'instance_uuid': None, 'request_id': None}
+        change = _UNOWNED
     elif not facts_module.is_at(facts.node, instance.host, instance.node):
         reason = 'its instance is on another host: see first what that has'
+    elif facts_module.free_status(
+            facts, device) != facts_module.AVAILABLE:
+        reason = ('a relative of it is in use: only the hypervisor knows who '
+                  'uses what')
     elif _wants(facts, device):
         change = {'status': 'allocated'}
     else:

@@ -20,19 +20,26 @@ from pci_filter.audit import finding
 
 
 def check(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
-    """Look at each row of a compute node by itself."""
-    in_use = {(device.family, device.dev_type == facts_module.PF)
-              for device in facts.devices
-              if device.status in facts_module.IN_USE}
+    """Look at the status of each row of a compute node by itself."""
     for device in facts.devices:
         if device.status not in facts_module.STATUSES:
-            beside_used = (
-                device.family, device.dev_type != facts_module.PF) in in_use
-            yield _status_unknown(facts, device, beside_used)
+            yield _status_unknown(facts, device)
         elif device.status in facts_module.GONE:
             yield _removed_lingering(facts, device)
+
+
+def check_extra_info(
+    facts: facts_module.NodeFacts,
+) -> Iterator[finding.Finding]:
+    """Look for what Nova cannot read."""
+    for device in facts.devices:
         if facts_module.parse_extra_info(device.extra_info) is None:
-            yield _extra_info_malformed(facts, device)
+            stored = ('NULL' if device.extra_info is None
+                      else f"'{finding.one_line(device.extra_info)}'")
+            yield for_device(
+                'extra-info-malformed', facts, device,
+                f'pci_devices.extra_info is {stored}',
+                repair={'extra_info': '{}'})
 
 
 def orphan(row: facts_module.Orphan) -> finding.Finding:
@@ -77,19 +84,17 @@ def row_repair(
 
 def _status_unknown(
     facts: facts_module.NodeFacts, device: facts_module.Device,
-    beside_used: bool,
 ) -> finding.Finding:
-    owned = device.instance_uuid is not None
-    status = 'allocated' if owned else (
-        'unavailable' if beside_used else facts_module.AVAILABLE)
-    doubtful = owned and beside_used
+    status: str | None = facts_module.free_status(facts, device)
+    if device.instance_uuid is not None:
+        status = ('allocated' if status == facts_module.AVAILABLE else None)
     return for_device(
         'status-unknown', facts, device,
         f"pci_devices.status is '{finding.one_line(device.status, 36)}'",
-        repair=None if doubtful else {'status': status},
+        repair=None if status is None else {'status': status},
         no_repair='an instance has it, and another one a relative of it: '
                   'only the hypervisor knows who uses what'
-                  if doubtful else '')
+                  if status is None else '')
 
 
 def _removed_lingering(
@@ -103,13 +108,3 @@ def _removed_lingering(
         no_repair='it names instance '
                   f'{finding.one_line(device.instance_uuid)}: see first '
                   'whether that uses the device' if owned else '')
-
-
-def _extra_info_malformed(
-    facts: facts_module.NodeFacts, device: facts_module.Device,
-) -> finding.Finding:
-    stored = ('NULL' if device.extra_info is None
-              else f"'{finding.one_line(device.extra_info)}'")
-    return for_device(
-        'extra-info-malformed', facts, device,
-        f'pci_devices.extra_info is {stored}', repair={'extra_info': '{}'})

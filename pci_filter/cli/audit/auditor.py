@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import logging
@@ -72,6 +73,8 @@ class Auditor:
         self._kinds = frozenset(kinds)
         self._grace = grace
         self._summary_expected = bool(cells.conf.pci_filter.write_pci_stats)
+        self._suspicions: dict[
+            cells_module.Cell, second_look.Suspicions] = {}
         self.read: list[str] = []
 
     def findings(self) -> Iterator[Found]:
@@ -79,38 +82,41 @@ class Auditor:
         if not self._grace:
             yield from self._cells.each(self._read_all)
             return
-        suspicions: dict[cells_module.Cell, second_look.Suspicions] = {}
-
-        def suspect(
-            cell: cells_module.Cell, connection: sa.engine.Connection,
-        ) -> Iterator[None]:
-            suspicions[cell] = second_look.Suspicions()
-            with _progress(cell.name, connection) as advance:
-                for found in self._read_all(cell, connection, advance):
-                    suspicions[cell].add(found.finding)
-            yield
-
-        def look_again(
-            cell: cells_module.Cell, connection: sa.engine.Connection,
-        ) -> Iterator[Found]:
-            node_ids = suspicions[cell].node_ids
-            for one in suspicions[cell].settle(
-                    self._read(connection, node_ids)):
-                yield Found(cell.name, one, connection.dialect)
-
-        for _ in self._cells.each(suspect):
+        for _ in self._cells.each(self._suspect):
             pass
         for _ in range(_LOOKS):
-            suspicions = {cell: found for cell, found in suspicions.items()
-                          if found and cell.name not in self._cells.failed}
-            if suspicions:
+            self._suspicions = {
+                cell: found for cell, found in self._suspicions.items()
+                if found and cell.name not in self._cells.failed}
+            if self._suspicions:
                 time.sleep(self._grace)
-                yield from self._cells.each(look_again, only=suspicions)
-        changing = sum(map(len, suspicions.values()))
+                yield from self._cells.each(
+                    self._look_again, only=self._suspicions)
+        changing = sum(map(len, self._suspicions.values()))
         if changing:
             LOG.warning(
-                '%d more differences changed whenever they were looked at, '
-                'so nova-compute is at work there: audit again', changing)
+                'findings that are not shown, as they changed whenever they '
+                'were looked at: %d. nova-compute is at work there; audit '
+                'again', changing)
+
+    def _suspect(
+        self, cell: cells_module.Cell, connection: sa.engine.Connection,
+    ) -> Iterable[None]:
+        """Note what is found in a whole cell at first sight."""
+        suspicions = self._suspicions[cell] = second_look.Suspicions()
+        with _progress(cell.name, connection) as advance:
+            for found in self._read_all(cell, connection, advance):
+                suspicions.add(found.finding)
+        return ()
+
+    def _look_again(
+        self, cell: cells_module.Cell, connection: sa.engine.Connection,
+    ) -> Iterator[Found]:
+        """Yield what is found again in a cell as it was."""
+        suspicions = self._suspicions[cell]
+        for one in suspicions.settle(
+                self._read(connection, suspicions.node_ids)):
+            yield Found(cell.name, one, connection.dialect)
 
     def _read_all(
         self, cell: cells_module.Cell, connection: sa.engine.Connection,

@@ -181,6 +181,19 @@ class TestOwners(AuditTestCase):
                 self.assertEqual(expected, [kind for kind, _ in self.examine(
                     used(1, owner, status), instances=instances)])
 
+    def test_freed_beside_a_relative(self):
+        """What is freed is not offered if its claim would fail."""
+        for parent, status in (
+                (port(), 'available'),
+                (port('allocated', instance_uuid=OTHER), 'unavailable'),
+                (port('allocated', instance_uuid=OTHER,
+                      address='0000:81:00.1'), 'available')):
+            self.examine(parent, used(1), instances=[server(OTHER)])
+            self.assertEqual('owner-missing', self.found[0].kind)
+            self.assertEqual(
+                {'status': status, 'instance_uuid': None,
+                 'request_id': None}, self.found[0].repairs[0].change)
+
     def test_owner_in_flight(self):
         away = server(host='far', node='far')
         for migration, expected in (
@@ -213,6 +226,16 @@ class TestOwners(AuditTestCase):
                 repairs = self.found[0].repairs
                 self.assertEqual(
                     change, repairs[0].change if repairs else None)
+
+    def test_available_owned_beside_a_relative(self):
+        self.examine(
+            port('allocated', instance_uuid=OTHER),
+            device(1, 'unavailable', instance_uuid=SERVER, request_id='a'),
+            instances=[server(), server(OTHER)],
+            wanting=[facts.Wanting(SERVER, 'host', 'node', requests(1))])
+        one, = self.found
+        self.assertEqual(('available-owned', ()), (one.kind, one.repairs))
+        self.assertIn('a relative of it is in use', one.no_repair)
 
     def test_request_id_of_a_failed_claim(self):
         self.assertEqual([], self.examine(device(1, request_id='a')))
@@ -380,6 +403,12 @@ class TestSummary(AuditTestCase):
              ('summary-count', f'{PORT} 8086:154c')], self.examine(
                  device(1, 'x'), device(2), stats=summary(pool(3))))
         self.assertIn('has 1 to 2 of 2 available', self.found[1].stored)
+
+    def test_extra_info_does_not_count(self):
+        self.assertEqual(
+            [('extra-info-malformed', '0000:81:02.1'),
+             ('summary-count', f'{PORT} 8086:154c')], self.examine(
+                 device(1, extra_info='{'), stats=summary(pool(2))))
 
     def test_deprecated(self):
         extra_info = json.dumps({'pci_filter_tags': '{}'})

@@ -187,7 +187,7 @@ class AuditMixin:
             self.assertEqual(0, process.returncode)
             # It may say that it does not know.
             for line in errors.splitlines():
-                self.assertRegex(line, 'changed whenever they were looked at')
+                self.assertRegex(line, 'as they changed whenever they were')
         print(f'{audits} audits while {claims} devices were claimed and freed',
               file=sys.__stdout__, flush=True)
 

@@ -13,6 +13,7 @@
 """The audit as operators, cron and Nagios run it."""
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -272,6 +273,24 @@ class TestAuditCommand(base.NovaTestCase):
         self.assertEqual(
             ('', 'pci-filter: interrupted\n', 128 + signal.SIGINT),
             (output, errors, process.returncode))
+
+    def test_what_changes_all_the_time(self):
+        """That is not shown, but it is not concealed either."""
+        with subprocess.Popen(
+                [COMMAND, 'audit', '--config-file', self.file, '--grace',
+                 '1', '-f', 'json'], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True) as process:
+            written = datetime.datetime(2026, 1, 1)
+            while process.poll() is None:
+                written += datetime.timedelta(minutes=1)
+                self.hosts[0].change(['0000:81:02.1'], updated_at=written)
+                time.sleep(0.1)
+            output, errors = process.communicate()
+        self.assertEqual((0, []), (process.returncode, json.loads(output)))
+        self.assertEqual(
+            'pci-filter: findings that are not shown, as they changed '
+            'whenever they were looked at: 1. nova-compute is at work there; '
+            'audit again\n', errors)
 
     def test_nothing_is_open_while_it_waits(self):
         """Who waits holds nobody up, least of all nova-compute."""
