@@ -121,7 +121,7 @@ class EmbeddedCloud:
             yield cell_context
 
     @contextlib.contextmanager
-    def _transaction(self, cell: typing.Any) -> Iterator[typing.Any]:
+    def transaction(self, cell: typing.Any) -> Iterator[typing.Any]:
         """Yield a context for a cell; all its writes are one commit."""
         with self.target(cell) as context:
             manager = main_db.get_context_manager(context)
@@ -151,7 +151,7 @@ class EmbeddedCloud:
         :raises nova.exception.PciConfigInvalidSpec: if device_spec is faulty
         """
         mapping = self.cells[cell]
-        with self._transaction(mapping) as context:
+        with self.transaction(mapping) as context:
             node = scheduling.create_compute_node(
                 context, hostname, numa_topology)
             host = compute_host.Host(
@@ -183,7 +183,7 @@ class EmbeddedCloud:
         """
         tracker = self.tracker(host)
         self._trackers[host.name] = tracker
-        with self._transaction(host.cell) as context:
+        with self.transaction(host.cell) as context:
             compute_host.save(context, host, tracker)
 
     def claim(
@@ -207,7 +207,7 @@ class EmbeddedCloud:
         instance = objects.Instance(
             uuid=uuidutils.generate_uuid(),
             pci_devices=objects.PciDeviceList(objects=[]))
-        with self._transaction(host.cell) as context:
+        with self.transaction(host.cell) as context:
             try:
                 devices = compute_host.claim(
                     context, host, tracker, requests, numa, instance.uuid)

@@ -19,6 +19,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import os
+import pathlib
 import typing
 import warnings
 
@@ -41,7 +42,8 @@ class Demo(base.Command):
     with true summaries, then with some that have drifted.
 
     Nothing needs to be configured, and nothing outside of the temporary
-    folder is read or written. Nova must be installed.
+    folder is read or written. Nova must be installed. With --keep the folder
+    is one of your choice and stays, to try the other commands on.
 
     Exit codes: 0 if pci_filter was right about every host, 1 if not, 2 if the
     demo could not be run.
@@ -57,6 +59,10 @@ class Demo(base.Command):
             '--seed', type=base.whole_number(0, 2 ** 32 - 1), default=1,
             metavar='S', help='what to make the hosts from, 1 by default')
         parser.add_argument(
+            '--keep', type=pathlib.Path, metavar='DIR',
+            help='leave the databases and a nova.conf in this folder, which '
+                 'must be empty or not be there yet')
+        parser.add_argument(
             '-f', '--format', choices=('table', 'json'), default='table',
             help='table: some telling hosts per request; json: all of them')
         return parser
@@ -67,14 +73,18 @@ class Demo(base.Command):
         :param parsed_args: what :meth:`get_parser` parsed
         :returns: exit code
         """
+        keep = parsed_args.keep and _empty_folder(parsed_args.keep)
         quiet = not self.app.options.debug
         with _unwarned() if quiet else contextlib.nullcontext():
             nova_version = _find_nova()
             story = importlib.import_module('pci_filter.cli.demo.story')
             with interruption.deferred() as stop, _progress(stop) as report:
                 outcome = story.Story(
-                    parsed_args.hosts, parsed_args.seed, report).play()
+                    parsed_args.hosts, parsed_args.seed, report, keep).play()
         self._show(outcome, nova_version, parsed_args.format)
+        if keep:
+            print(f'Now try: pci-filter audit --config-file {keep}/nova.conf',
+                  file=self.app.stderr)
         return 1 if outcome.ours_wrong else 0
 
     def _show(
@@ -86,6 +96,23 @@ class Demo(base.Command):
                   file=self.app.stdout)
         else:
             report.Tables(self.app.stdout).show(outcome, nova_version)
+
+
+def _empty_folder(path: pathlib.Path) -> pathlib.Path:
+    """Make a folder unless it is there, and return its absolute path.
+
+    :raises pci_filter.cli.base.CommandError: if it is not empty, or cannot be
+        used
+    """
+    try:
+        path.mkdir(exist_ok=True)
+        if any(path.iterdir()):
+            raise base.CommandError(
+                f'{path} is not empty: give --keep a new folder')
+    except OSError as error:
+        raise base.CommandError(
+            f'cannot use {path} for --keep: {error.strerror}') from None
+    return path.resolve()
 
 
 def _find_nova() -> str:

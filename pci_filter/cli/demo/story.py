@@ -15,6 +15,7 @@
 from collections.abc import Callable
 import contextlib
 import dataclasses
+import pathlib
 import random
 import typing
 
@@ -22,6 +23,7 @@ from pci_filter.cli.demo import cloud as embedded_cloud
 from pci_filter.cli.demo import comparison
 from pci_filter.cli.demo import compute_host
 from pci_filter.cli.demo import fleet
+from pci_filter.cli.demo import keepsake
 from pci_filter.cli.demo import scheduling
 
 CELLS: typing.Final = 2
@@ -80,6 +82,8 @@ class Story:
     :param seed: what to make them from
     :param report: called with what is being done and the number of steps
         it takes; returns what to call after each step
+    :param keep: empty folder for the cloud, to be left there; None for one
+        that is removed in the end
     """
 
     def __init__(
@@ -87,7 +91,9 @@ class Story:
         hosts: int,
         seed: int,
         report: Callable[[str, int], Callable[[], None]],
+        keep: pathlib.Path | None = None,
     ) -> None:
+        self._keep = keep
         self._rng = random.Random(seed)
         self._report = report
         self._outcome = Outcome(hosts, seed)
@@ -95,7 +101,7 @@ class Story:
     def play(self) -> Outcome:
         """Build a cloud, compare, let summaries drift, compare again."""
         step = self._report('Migrating databases', 1)
-        with embedded_cloud.EmbeddedCloud(CELLS) as cloud:
+        with embedded_cloud.EmbeddedCloud(CELLS, self._keep) as cloud:
             step()
             self._build(cloud)
             schedulers = comparison.Comparison(cloud)
@@ -104,6 +110,8 @@ class Story:
             self._drift(cloud)
             self._outcome.after = self._compare(
                 schedulers, 'Comparing, summaries drifted')
+            if self._keep:
+                keepsake.leave(cloud, self._keep)
         return self._outcome
 
     def _compare(

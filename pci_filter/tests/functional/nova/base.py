@@ -72,7 +72,7 @@ class Cloud(embedded.EmbeddedCloud):
         host = dataclasses.replace(
             host, tracker=tracker or host.tracker,
             device_spec=tuple(device_spec or host.device_spec))
-        with self._transaction(host.cell) as context:
+        with self.transaction(host.cell) as context:
             started = compute_host.new_tracker(context, host)
             started.update_devices_from_hypervisor_resources(
                 json.dumps(devices))
@@ -83,7 +83,7 @@ class Cloud(embedded.EmbeddedCloud):
 
     def save(self, host: typing.Any) -> None:
         """Save what a host's tracker knows, as nova-compute does."""
-        with self._transaction(host.cell) as context:
+        with self.transaction(host.cell) as context:
             compute_host.save(context, host, self.running(host))
 
     def rows(self, host: typing.Any) -> dict[str, typing.Any]:

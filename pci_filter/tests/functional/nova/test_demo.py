@@ -202,3 +202,51 @@ class TestTrouble(testtools.TestCase):
         stderr = process.stderr.read()
         process.stderr.close()
         self.assertEqual((141, ''), (process.wait(timeout=60), stderr))
+
+
+class TestKeep(testtools.TestCase):
+    """The folder that is left to try the other commands on."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name, 'demo')
+
+    def test_commands_work_on_it(self):
+        result = run('demo', '--hosts', '12', '--keep', self.folder)
+        self.assertEqual(0, result.returncode, result.stderr)
+        configuration = self.folder / 'nova.conf'
+        self.assertEqual(
+            f'Now try: pci-filter audit --config-file {configuration}\n',
+            result.stderr)
+        audit = self._json(3, 'audit', '--grace', '0')
+        self.assertEqual({'summary-count'}, {one['kind'] for one in audit})
+        pools = self._json(0, 'pool', 'list')
+        self.assertEqual(12, len({pool['host'] for pool in pools}))
+        self._json(0, 'capacity', '--alias', 'gpu')
+
+    def test_folder_with_something_in_it(self):
+        self.folder.mkdir()
+        precious = self.folder / 'precious'
+        precious.touch()
+        result = run('demo', '--keep', self.folder)
+        self.assertEqual(
+            (2, '', f'pci-filter: {self.folder} is not empty: give --keep a '
+                    'new folder\n'),
+            (result.returncode, result.stdout, result.stderr))
+        self.assertTrue(precious.exists())
+
+    def test_folder_that_cannot_be(self):
+        result = run('demo', '--keep', '/dev/null/demo')
+        self.assertEqual(
+            (2, '', 'pci-filter: cannot use /dev/null/demo for --keep: Not a '
+                    'directory\n'),
+            (result.returncode, result.stdout, result.stderr))
+
+    def _json(self, exit_code, *arguments):
+        result = run(*arguments, '-f', 'json', '--config-file',
+                     self.folder / 'nova.conf')
+        self.assertEqual(
+            (exit_code, ''), (result.returncode, result.stderr))
+        return json.loads(result.stdout)
