@@ -67,6 +67,8 @@ class FaultTestCase(base.NovaTestCase):
         self.cell = self.cloud.cells[0]
         self.spec = scheduling.request_spec([base.vf_request()])
         self._seen = 0
+        #: Set when a request that something happens to is over.
+        self.answered = threading.Event()
 
     def ask(self, manager: typing.Any, ahead: bool = True) -> set[str]:
         """Return which hosts pass.
@@ -86,11 +88,13 @@ class FaultTestCase(base.NovaTestCase):
         """Return which hosts pass while something else happens."""
         steps = meanwhile()
         next(steps)
+        self.answered.clear()
         thread = threading.Thread(target=collections.deque, args=(steps,))
         thread.start()
         try:
             return self.ask(manager, ahead)
         finally:
+            self.answered.set()
             thread.join()
 
     def news(self) -> list[str]:
@@ -209,7 +213,9 @@ class OnServerMixin(ProxiesMixin, FaultTestCase):
         """Return a connection of an administrator to the first cell."""
         engine = sa.create_engine(
             self.server.url(self.url(0).database),
-            isolation_level='AUTOCOMMIT', poolclass=sa.pool.NullPool)
+            isolation_level='AUTOCOMMIT', poolclass=sa.pool.NullPool,
+            # Or SQLAlchemy 1.4 would commit each change.
+            future=True)
         connection = engine.connect()
         self.addCleanup(connection.close)
         return connection
@@ -239,10 +245,11 @@ class OnServerMixin(ProxiesMixin, FaultTestCase):
     def wait_for_ours(self) -> int:
         """Wait until our statement waits, and return its session's id."""
         with self.new_session() as session:
-            while True:
+            while not self.answered.is_set():
                 found = list(session.exec_driver_sql(self.waiting).scalars())
                 if found:
                     return int(found[0])
+        raise AssertionError('our statement did not have to wait')
 
 
 class MySQLMixin(OnServerMixin, servers.MySQLMixin):

@@ -17,6 +17,7 @@ Each is brought about on the first of two cells. The request is answered by
 the fault is right.
 """
 
+import concurrent.futures
 import contextlib
 import io
 import logging
@@ -83,6 +84,37 @@ class FaultsMixin:
         self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 2))
         self.check('timeout', lambda: self.execute(self.lock),
                    lambda: self.execute(self.unlock), ahead=(True, False))
+
+    def test_fault_told_once_to_many(self):
+        """Requests that fail at the same time are told in one line."""
+        manager = self.our_manager()
+        for proxy_does, passing, name in (
+                (lambda: self.proxy.drop(faults.OURS),
+                 faults.FALLBACK['summary'], self.told('connection-dropped')),
+                (self.proxy.behave, faults.HEALTHY, 'readable-again')):
+            proxy_does()
+            self.assertEqual([passing] * 24, self.ask_often(manager, 24))
+            line, = self.news()
+            self.assertDocumented(name, line)
+
+    def test_fault_many_hang(self):
+        """More requests than may ask a cell at a time."""
+        manager = self.our_manager()
+        self.assertEqual(faults.HEALTHY, self.ask(manager))
+        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 5))
+        self.proxy.hold(faults.OURS)
+        try:
+            self.assertEqual([faults.FALLBACK['summary']] * 20,
+                             self.ask_often(manager, 20, at_once=20))
+        finally:
+            self.proxy.behave()
+        self.check_recovered(manager, 'timeout', 'summary')
+
+    def ask_often(self, manager, times, at_once=8):
+        with concurrent.futures.ThreadPoolExecutor(at_once) as threads:
+            return list(threads.map(
+                lambda number: self.ask(manager, bool(number % 3)),
+                range(times)))
 
     def test_fault_server_gone(self):
         """Nova cannot reach it either."""
@@ -216,13 +248,13 @@ class TestFaultServerKilledMySQL(faults.FaultTestCase):
         super().setUp()
 
     def kill(self):
-        engine = sa.create_engine(self.mysql.url('cell'))
+        engine = sa.create_engine(self.mysql.url('cell'), future=True)
         session = engine.connect()
         session.exec_driver_sql(faults.MySQLMixin.lock)
         yield
         with engine.connect() as other:
-            while not other.exec_driver_sql(
-                    faults.MySQLMixin.waiting, ()).all():
+            while not self.answered.is_set() and not other.exec_driver_sql(
+                    faults.MySQLMixin.waiting).all():
                 other.rollback()
         self.mysql.kill()
         session.invalidate()
