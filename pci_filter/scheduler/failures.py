@@ -52,7 +52,8 @@ class Failures:
         """Degrade all hosts of a cell.
 
         :param cell_uuid: the cell
-        :param host_states: its HostStates
+        :param host_states: its HostStates, none if Nova could not read the
+            cell either
         :param answer: an exception, Nova's sentinel for a cell that did not
             answer in time, or None if nobody knows the cell
         """
