@@ -33,10 +33,11 @@ class InvalidDeviceSpec(PciFilterError):
     def __init__(self, value: object, reason: str) -> None:
         self.value = value
         self.reason = reason
-        # oslo.config keeps the line breaks of a value.
-        line = ' '.join(str(value).split())
+        # oslo.config keeps the line breaks of a value, and the reason may
+        # quote a part of it.
+        line = ' '.join(f'{value}: {reason}'.split())
         super().__init__(
-            f'[pci_filter]device_spec = {line}: {reason}. '
+            f'[pci_filter]device_spec = {line}. '
             'Correct the value and restart the service.')
 
 

@@ -28,6 +28,12 @@ class TestExceptions(base.UnitTestCase):
             '[pci_filter]device_spec = {"a": 1}: it is bad. Correct the '
             'value and restart the service.', str(error))
 
+    def test_invalid_device_spec_with_a_line_break_in_the_reason(self):
+        error = exception.InvalidDeviceSpec('{}', 'a\x85b\nc is no tag')
+        self.assertEqual(
+            '[pci_filter]device_spec = {}: a b c is no tag. Correct the '
+            'value and restart the service.', str(error))
+
     def test_unknown_tag_source(self):
         error = exception.UnknownTagSource('x', iter(['b', 'a']))
         self.assertEqual(('x', ['a', 'b']), (error.name, error.known))
