@@ -166,9 +166,17 @@ class Connections:
             sum(getattr(pool, name, int)() for pool in pools)
             for name in ('checkedout', 'checkedin')]
 
-    def counted(self):
-        """Return how many there are, as the server or the kernel counts."""
-        return sum(map(self._count, self._engines))
+    def count_until(self, expected):
+        """Count them as the server or the kernel does.
+
+        Until there are as many as expected: others may be about to close.
+        """
+        for _ in range(100):
+            counted = sum(map(self._count, self._engines))
+            if counted == expected:
+                break
+            time.sleep(0.1)
+        return counted
 
     @staticmethod
     def _count(engine):
@@ -190,12 +198,7 @@ class Connections:
         """Close the pools; return how many connections are left then."""
         for engine in self._engines:
             engine.dispose()
-        for _ in range(100):
-            left = self.counted()
-            if not left:
-                break
-            time.sleep(0.1)
-        return left
+        return self.count_until(0)
 
 
 def main(directory):
@@ -208,14 +211,16 @@ def main(directory):
         lambda seed=seed: scheduler.call(random.Random(seed), CALLS)
         for seed in range(AT_ONCE)])
     used = memory(scheduler)
-    # The last of them are given back by other threads.
-    time.sleep(0.5)
+    # A server counts the connections of all processes.
+    processes.say('idle')
+    processes.wait_to_go_on()
     connections = Connections(cells)
-    pooled, counted = connections.pooled(), connections.counted()
+    lent, kept = connections.pooled()
+    counted = connections.count_until(kept)
     processes.store(directory / processes.CALLS, {
         'calls': scheduler.calls, 'errors': scheduler.errors,
-        'warnings': warnings.lines, 'memory': used, 'pooled': pooled,
-        'counted': counted, 'left': connections.close(),
+        'warnings': warnings.lines, 'memory': used, 'lent': lent,
+        'kept': kept, 'counted': counted, 'left': connections.close(),
         'green': is_green()})
 
 
