@@ -26,7 +26,6 @@ The exit code is zero if every job ran tests and none of them failed.
 """
 
 import argparse
-import collections
 import fnmatch
 import functools
 import json
@@ -237,8 +236,7 @@ def render(results: dict[str, dict[str, int]]) -> str:
 
 def _write(name: str, result: dict[str, int]) -> None:
     path = GENERATED / 'matrix.json'
-    results = collections.defaultdict(dict, json.loads(
-        path.read_text() if path.exists() else '{}'))
+    results = json.loads(path.read_text()) if path.exists() else {}
     results[name] = result
     path.write_text(json.dumps(results, indent=2, sort_keys=True) + '\n')
     (GENERATED / 'matrix.inc').write_text(render(results))
@@ -271,7 +269,8 @@ def main() -> int:
     failed = False
     for name, job in jobs.items():
         result = _run(name, job)
-        _write(name, result)
+        if result['run']:
+            _write(name, result)
         failed |= not result['run'] or bool(result['failed'])
     return int(failed)
 
