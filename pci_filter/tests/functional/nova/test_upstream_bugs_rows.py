@@ -109,6 +109,10 @@ class TestBug1899541(bugs.BugTestCase):
 
     def archive(self, compute, uuid):
         """Delete an instance in the database, and archive it."""
+        if self.cloud.engine(
+                compute.host.cell).dialect.name == 'postgresql':
+            self.skipTest('Nova cannot archive instances on PostgreSQL: a '
+                          'type of the shadow table has another name')
         with compute.transaction() as context:
             main_db.instance_create(context, {
                 'uuid': uuid, 'host': compute.host.name})
