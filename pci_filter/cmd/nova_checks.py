@@ -103,9 +103,9 @@ def _filter_problems(
     by_name = {found.__name__: found for found in classes}
     if not any(issubclass(found, _FILTER) for found in classes):
         problems.append(
-            'The filter of pci_filter is not available: add the line '
-            f'"available_filters = {_OUR_FILTERS}" to [filter_scheduler], '
-            f'after "available_filters = {_NOVA_FILTERS}".')
+            'The filter of pci_filter is not available: [filter_scheduler] '
+            f'needs the line "available_filters = {_NOVA_FILTERS}" and after '
+            f'it the line "available_filters = {_OUR_FILTERS}".')
     elif not issubclass(by_name[name], _FILTER):
         problems.append(
             f"Another {name} takes the place of pci_filter's: put the line "

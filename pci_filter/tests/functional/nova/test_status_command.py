@@ -152,7 +152,9 @@ class TestConfiguration(status.StatusTestCase):
         self.check_rest(self.problems(
             f'[api_database]\nconnection = {self.api.url}\n',
             filters=[
-                'is not available: add the line "available_filters = '
+                'is not available: [filter_scheduler] needs the line '
+                '"available_filters = nova.scheduler.filters.all_filters" and '
+                'after it the line "available_filters = '
                 'pci_filter.scheduler.filters.all_filters"',
                 'is not enabled: add PciPassthroughFilter']))
 
