@@ -32,8 +32,8 @@ from pci_filter.cli.demo import databases
 from pci_filter.cli.demo import hardware
 from pci_filter.compute import tracker as our_tracker
 from pci_filter import conf
+from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base
-from pci_filter.tests.functional.nova import servers
 
 COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
 INTEL = {'vendor_id': '8086', 'physical_network': 'physnet1'}
@@ -67,7 +67,8 @@ class TestAuditCommand(base.NovaTestCase):
         self.file.write_text(f'[api_database]\nconnection = {api}\n')
 
     def add(self, cell, name, **more):
-        compute = servers.Compute(self.cloud, cell=cell, name=name, **more)
+        compute = audit_servers.Compute(
+            self.cloud, cell=cell, name=name, **more)
         compute.start([INTEL], hardware.network_card(
             hardware.INTEL_X710, 0x81, 0, ports=1, vfs=4))
         return compute

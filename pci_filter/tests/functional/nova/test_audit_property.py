@@ -29,11 +29,11 @@ from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker as our_tracker
 from pci_filter import conf
 from pci_filter.tests import base as tests_base
+from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import computes
 from pci_filter.tests.functional.nova import fleets
 from pci_filter.tests.functional.nova import machine_wants
-from pci_filter.tests.functional.nova import servers
 
 
 class TestAuditProperty(tests_base.PropertyMixin, base.NovaTestCase):
@@ -50,7 +50,7 @@ class TestAuditProperty(tests_base.PropertyMixin, base.NovaTestCase):
         """Start a nova-compute, for the first time."""
         if machine.in_placement:
             machine = machine_wants.tracked(machine)
-        compute = servers.Compute(
+        compute = audit_servers.Compute(
             self.cloud, tracker, name=machine.name,
             topology=scheduling.host_numa_topology(machine.sockets)
             if machine.sockets else None, in_placement=machine.in_placement)
@@ -98,7 +98,7 @@ class TestAuditProperty(tests_base.PropertyMixin, base.NovaTestCase):
         machine=fleets.machines(0), data=st.data(), tracker=st.sampled_from(
             (nova_manager.PciDevTracker, our_tracker.PciDevTracker)))
     def _check(self, machine, data, tracker):
-        servers.remove_all(self.cloud)
+        audit_servers.remove_all(self.cloud)
         self.cloud.reset()
         machine, compute = self.add(machine, tracker)
         running = []
