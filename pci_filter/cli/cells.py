@@ -35,6 +35,9 @@ from pci_filter import exception
 
 LOG = logging.getLogger(__name__)
 
+#: What every command reads of a cell. An account need not see more.
+_POOL_TABLES: typing.Final = (tables.compute_nodes, tables.pci_devices)
+
 _T = typing.TypeVar('_T')
 
 
@@ -54,7 +57,7 @@ class Cell:
     def connect(self) -> contextlib.AbstractContextManager[
             sa.engine.Connection]:
         """Connect to the cell's database; see ``read_only.connect``."""
-        return read_only.connect(self.url, tables.metadata)
+        return read_only.connect(self.url, _POOL_TABLES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +92,9 @@ def find(conf: cfg.ConfigOpts, name: str | None = None) -> list[Cell]:
             'the file that has it with --config-file, or a cell\'s database '
             'with --database-connection')
     try:
-        with read_only.connect(api_url, cell_mappings.metadata) as connection:
+        with read_only.connect(
+                api_url,
+                cell_mappings.metadata.sorted_tables) as connection:
             mappings = cell_mappings.load(connection)
     except exception.DatabaseUnreadable as error:
         raise base.CommandError(

@@ -159,7 +159,8 @@ def _stored(
             'the requests of servers are in the API database, and '
             '[api_database]connection is not set in the configuration')
     try:
-        with read_only.connect(url, request_specs.metadata) as connection:
+        with read_only.connect(
+                url, request_specs.metadata.sorted_tables) as connection:
             stored = request_specs.load(connection, instance_uuid)
     except exception.DatabaseUnreadable as error:
         raise base.CommandError(

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -57,7 +58,7 @@ _MASK: typing.Final = '***'
 
 @contextlib.contextmanager
 def connect(
-    url: str, expected: sa.MetaData | None = None,
+    url: str, expected: Iterable[sa.Table] = (),
 ) -> Iterator[sa.engine.Connection]:
     """Connect to a database for the length of a ``with`` block.
 
@@ -145,16 +146,15 @@ def _existing_file(url: sa.engine.URL) -> sa.engine.URL:
 
 
 def _check_tables(
-    connection: sa.engine.Connection, expected: sa.MetaData | None,
+    connection: sa.engine.Connection, expected: Iterable[sa.Table],
 ) -> None:
-    if expected is not None:
-        inspector = sa.inspect(connection)
-        missing = [table.name for table in expected.sorted_tables
-                   if not inspector.has_table(table.name)]
-        if missing:
-            raise exception.DatabaseUnreadable(
-                f'it has no table {" or ".join(missing)}, so it is another '
-                'database or was not set up by Nova yet')
+    inspector = sa.inspect(connection)
+    missing = [table.name for table in expected
+               if not inspector.has_table(table.name)]
+    if missing:
+        raise exception.DatabaseUnreadable(
+            f'it has no table {" or ".join(missing)}, so it is another '
+            'database or was not set up by Nova yet')
 
 
 @contextlib.contextmanager

@@ -19,10 +19,8 @@ import pathlib
 import subprocess
 import sys
 import types
-import uuid
 
 import fixtures
-import sqlalchemy as sa
 
 from pci_filter.cli.demo import hardware
 from pci_filter.cli.demo import scheduling
@@ -111,17 +109,16 @@ class NovaConf(fixtures.Fixture):
 class FleetFixture(fixtures.Fixture):
     """Hosts with network cards and GPUs, some of which are in use.
 
-    :param variable: environment variable with the URL of a server for the
-        databases of the cells; None for SQLite
+    :param server: a server for the databases of the cells; None for SQLite
     """
 
-    def __init__(self, variable=None):
-        self._variable = variable
+    def __init__(self, server=None):
+        self._server = server
 
     def _setUp(self):
         self.directory = pathlib.Path(self.useFixture(
             fixtures.TempDir()).path)
-        urls = self._variable and [self._new_database() for _ in range(2)]
+        urls = self._server and [self._new_database() for _ in range(2)]
         self.cloud = base.Cloud(
             cells=2, directory=self.directory, cell_urls=urls)
         self.cloud.open()
@@ -130,18 +127,9 @@ class FleetFixture(fixtures.Fixture):
         self._add_hosts()
 
     def _new_database(self):
-        url = sa.engine.make_url(os.environ[self._variable])
-        name = f'pci_filter_{uuid.uuid4().hex[:12]}'
-        self._administer(url, f'CREATE DATABASE {name}')
-        self.addCleanup(self._administer, url, f'DROP DATABASE {name}')
-        return url.set(database=name).render_as_string(hide_password=False)
-
-    @staticmethod
-    def _administer(url, statement):
-        engine = sa.create_engine(url, isolation_level='AUTOCOMMIT')
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
+        name = self._server.create_database()
+        self.addCleanup(self._server.drop_database, name)
+        return self._server.url(name).render_as_string(hide_password=False)
 
     def _add_hosts(self):
         function = scheduling.pci_request(

@@ -16,13 +16,12 @@ import collections
 import csv
 import io
 import json
-import os
-import unittest
 
 import testtools
 
 from pci_filter.cli.demo import compute_host
 from pci_filter.cli.demo import scheduling
+from pci_filter.tests.functional.db import base
 from pci_filter.tests.functional.nova import commands
 
 COLUMNS = ['cell', 'host', 'node', 'vendor_id', 'product_id', 'numa_node',
@@ -32,14 +31,14 @@ COLUMNS = ['cell', 'host', 'node', 'vendor_id', 'product_id', 'numa_node',
 
 class _FleetTests:
 
-    variable: str | None = None
+    server: base.Server | None = None
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        if cls.variable and cls.variable not in os.environ:
-            raise unittest.SkipTest(f'{cls.variable} is not set')
-        cls.fleet = commands.FleetFixture(cls.variable)
+        if cls.server:
+            cls.server.require()
+        cls.fleet = commands.FleetFixture(cls.server)
         cls.fleet.setUp()
         cls.addClassCleanup(cls.fleet.cleanUp)
 
@@ -354,8 +353,8 @@ class TestSQLite(_FleetTests, testtools.TestCase):
 
 
 class TestMySQL(_FleetTests, testtools.TestCase):
-    variable = 'PCI_FILTER_TEST_MYSQL_URL'
+    server = base.MYSQL
 
 
 class TestPostgreSQL(_FleetTests, testtools.TestCase):
-    variable = 'PCI_FILTER_TEST_POSTGRESQL_URL'
+    server = base.POSTGRESQL
