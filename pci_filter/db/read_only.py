@@ -78,10 +78,28 @@ def connect(
         with _unreadable(url, Exception):
             connection = engine.connect()
         with _unreadable(url, exc.SQLAlchemyError), connection:
-            _check_tables(connection, expected)
+            require_tables(connection, expected)
             yield connection
     finally:
         engine.dispose()
+
+
+def require_tables(
+    connection: sa.engine.Connection, expected: Iterable[sa.Table],
+) -> None:
+    """See that tables are there before anything is read.
+
+    :param connection: to the database
+    :param expected: the tables
+    :raises pci_filter.exception.DatabaseUnreadable: if one is not
+    """
+    inspector = sa.inspect(connection)
+    missing = [table.name for table in expected
+               if not inspector.has_table(table.name)]
+    if missing:
+        raise exception.DatabaseUnreadable(
+            f'it has no table {" or ".join(missing)}, so it is another '
+            'database or was not set up by Nova yet')
 
 
 def mask(text: str, url: str) -> str:
@@ -143,18 +161,6 @@ def _existing_file(url: sa.engine.URL) -> sa.engine.URL:
     return url.set(
         database=f'file:{parse.quote(path)}',
         query={**url.query, 'mode': 'ro', 'uri': 'true'})
-
-
-def _check_tables(
-    connection: sa.engine.Connection, expected: Iterable[sa.Table],
-) -> None:
-    inspector = sa.inspect(connection)
-    missing = [table.name for table in expected
-               if not inspector.has_table(table.name)]
-    if missing:
-        raise exception.DatabaseUnreadable(
-            f'it has no table {" or ".join(missing)}, so it is another '
-            'database or was not set up by Nova yet')
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ from pci_filter.audit import rows
 from pci_filter.audit import second_look
 from pci_filter.cli import cells as cells_module
 from pci_filter.db import audit_facts
+from pci_filter.db import read_only
+from pci_filter.db import tables
 
 LOG = logging.getLogger(__name__)
 
@@ -123,6 +125,7 @@ class Auditor:
         advance: _Advance | None = None,
     ) -> Iterator[Found]:
         """Yield what is found in a whole cell at first sight."""
+        read_only.require_tables(connection, tables.metadata.sorted_tables)
         self.read.append(cell.name)
         for one in self._read(connection, advance=advance):
             yield Found(cell.name, one, connection.dialect)
