@@ -82,7 +82,7 @@ class MariaDB(fixtures.Fixture):
                  f'--socket={self._directory / "socket"}',
                  f'--pid-file={self._directory / "pid"}',
                  '--bind-address=127.0.0.1', f'--port={self.port}',
-                 '--skip-name-resolve', '--innodb-flush-log-at-trx-commit=0',
+                 '--skip-name-resolve', '--innodb-flush-log-at-trx-commit=2',
                  *self._options],
                 stdout=log, stderr=log)
         deadline = time.monotonic() + _PATIENCE

@@ -349,7 +349,9 @@ class TestSQLite(_FleetTests, testtools.TestCase):
     def test_completion(self):
         result = commands.run('complete')
         self.assertEqual(0, result.returncode)
-        self.assertIn("cmds='capacity complete demo explain", result.stdout)
+        self.assertIn(
+            "cmds='audit capacity complete demo explain help pool'",
+            result.stdout)
 
 
 class TestMySQL(_FleetTests, testtools.TestCase):
