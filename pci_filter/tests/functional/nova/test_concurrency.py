@@ -46,6 +46,9 @@ FUNCTIONS = 4
 #: Blocks of memory that come and go, whatever the number of requests.
 MARGIN = 500
 
+#: Blocks of memory that a timer of eventlet has.
+TIMER = 5
+
 CONF = '''
 [DEFAULT]
 debug = false
@@ -220,7 +223,7 @@ class ConcurrencyMixin:
         self.check_calls(
             seen['calls'], processes.load(self.path / processes.CHANGES))
         self.check_connections(seen)
-        self.check_memory(seen['memory'])
+        self.check_memory(seen['memory'], native)
 
     def check_calls(self, calls, changes):
         """Check each verdict on each host against what its rows were."""
@@ -259,14 +262,19 @@ class ConcurrencyMixin:
             (0, seen['kept'], 0),
             (seen['lent'], seen['counted'], seen['left']))
 
-    def check_memory(self, blocks):
-        """Next to none: what is kept of a request has tens of blocks."""
+    def check_memory(self, blocks, native):
+        """Next to none: what is kept of a request has tens of blocks.
+
+        On eventlet the timer by which Nova gives up on the cells is among
+        them for CELL_TIMEOUT, though it was cancelled; so it is without us.
+        """
         first, last = blocks
         requests = scheduling_process.REQUESTS
         print(f'concurrency: {first} blocks of memory in use after a fifth '
               f'of {requests} requests, {last - first} more after all: '
               f'{self.id()}', file=sys.__stdout__, flush=True)
-        self.assertLess(last - first, requests + MARGIN)
+        per_request = 1 if native else 1 + TIMER
+        self.assertLess(last - first, per_request * requests + MARGIN)
 
     def test_native_threads(self):
         self.check(native=True)
