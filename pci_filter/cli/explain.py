@@ -82,7 +82,7 @@ class Explain(base.Lister):
     pci_devices are now. Of several requests the first that fails is told. If
     only one host is asked about, a table shows how many devices are left
     after each stage of the decision; json and yaml always do, as "requests".
-    If no device anywhere meets a request, the likeliest mistake is named on
+    If no device meets a request, the likeliest mistake is named on
     stderr.
 
     Only PCI devices count. What placement would allocate is not asked, so
@@ -113,7 +113,9 @@ read, each of which is named on stderr, 2 if the command could not be run.
         asked = wanted.find(parsed_args, some_cells)
         verdicts = self._verdicts(
             hosts.Hosts(parsed_args, some_cells, asked.numa_guest,
-                        asked.by_socket), asked, some_cells)
+                        asked.by_socket), asked, some_cells,
+            'on these hosts' if parsed_args.host or parsed_args.cell
+            else 'anywhere')
         if parsed_args.formatter in _NESTING:
             return (*_COLUMNS, 'requests'), (
                 [*verdict.row(), verdict.requests()] for verdict in verdicts)
@@ -135,10 +137,13 @@ read, each of which is named on stderr, 2 if the command could not be run.
 
     def _verdicts(
         self, some_hosts: Iterable[hosts.Host], asked: wanted.Wanted,
-        some_cells: cells.Cells,
+        some_cells: cells.Cells, where: str,
     ) -> Iterator[Verdict]:
-        """Yield what becomes of the requests on each host."""
-        fleet = mistakes.Fleet()
+        """Yield what becomes of the requests on each host.
+
+        :param where: the hosts are, in words
+        """
+        fleet = mistakes.Fleet(where)
         passed = False
         for host in some_hosts:
             verdict = Verdict(host, host.pools.explain_requests(

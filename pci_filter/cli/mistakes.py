@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Find the likeliest mistake in a request that no device anywhere meets."""
+"""Find the likeliest mistake in a request that no device meets."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -30,26 +30,31 @@ _NEAR: typing.Final = 0.8
 #: How many values are named in place of one that is not there.
 _SHOWN: typing.Final = 5
 
+_Pools = dict[object, matching.PciDevicePool]
+
 
 class Fleet:
     """What devices there are, on all hosts together.
 
     Where a device is does not matter, so there are only as many pools as
     there are kinds of devices with different tags.
+
+    :param where: the hosts are, in words
     """
 
-    def __init__(self) -> None:
-        self._pools: dict[object, matching.PciDevicePool] = {}
+    def __init__(self, where: str = 'anywhere') -> None:
+        self._where = where
+        self._pools: _Pools = {}
+        self._unknown_pools: _Pools = {}
         self._unknown = 0
 
     def add(self, host: hosts.Host) -> None:
         """Add the devices of a host, in use or not."""
         for pool in host.if_idle:
-            key = (pool.vendor_id, pool.product_id, pool.dev_type,
-                   *map(repr, sorted(pool.tags.items())))
-            same = self._pools.get(key)
-            self._pools[key] = pool if same is None else same.with_count(
-                same.count + pool.count)
+            _add(self._pools, pool)
+        for pool in reasons.unknown_pools(host):
+            _add(self._unknown_pools, pool)
+        # The tags of a device in use may be known again when it is freed.
         self._unknown += sum(
             group.available for group in host.pools.unknown)
 
@@ -73,21 +78,39 @@ class Fleet:
         self, pools: list[matching.PciDevicePool],
         request: matching.DeviceRequest,
     ) -> str | None:
+        unknown = list(self._unknown_pools.values())
         matching_pools = constraints.spec(pools, request)
         if matching_pools:
-            return _unrequested(matching_pools, request)
-        if not pools:
-            if self._unknown:
-                return (f'the tags of all {self._unknown} devices are '
-                        'unknown, see [pci_filter]tag_sources')
-            return ('no host has PCI devices; nova-compute reports those that '
-                    'its [pci]device_spec names')
-        narrowings = [reasons.narrow(pools, spec) for spec in request.asked]
-        text = _what_is_missing(pools, max(narrowings, key=_reach))
+            return _unrequested([*matching_pools, *(
+                pool for pool in unknown if any(
+                    reasons.narrow([pool], spec).with_type
+                    for spec in request.asked))], request)
+        if not pools and self._unknown:
+            return (f'the tags of all {self._unknown} devices are '
+                    'unknown, see [pci_filter]tag_sources')
+        if not pools and not unknown:
+            return (f'there are no PCI devices {self._where}; nova-compute '
+                    'reports those that its [pci]device_spec names')
+        found = max((reasons.narrow([*pools, *unknown], spec)
+                     for spec in request.asked), key=_reach)
+        known = set(map(id, pools))
+        if found.with_type and known.isdisjoint(map(id, found.with_type)):
+            # They may be the right ones: nobody knows their tags.
+            return None
+        text = _what_is_missing([*pools, *unknown], found, self._where)
         if self._unknown:
             text += (f'; the tags of {self._unknown} more devices are unknown,'
                      ' see [pci_filter]tag_sources')
         return text
+
+
+def _add(pools: _Pools, pool: matching.PciDevicePool) -> None:
+    """Add a pool to the one with such devices."""
+    key = (pool.vendor_id, pool.product_id, pool.dev_type,
+           *map(repr, sorted(pool.tags.items())))
+    same = pools.get(key)
+    pools[key] = pool if same is None else same.with_count(
+        same.count + pool.count)
 
 
 def _unrequested(
@@ -114,10 +137,11 @@ def _reach(narrowing: reasons.Narrowing) -> tuple[bool, bool]:
 
 def _what_is_missing(
     pools: Sequence[matching.PciDevicePool], found: reasons.Narrowing,
+    where: str,
 ) -> str:
     """Return what no device has, and what comes nearest to it."""
     if not found.with_ids:
-        return (f'no device anywhere {found.is_text}' + _nearest(
+        return (f'no device {where} {found.is_text}' + _nearest(
             ':'.join(map(str, found.ids.values())), [
                 ':'.join(str(pool.get(key)) for key in found.ids)
                 for pool in pools]))

@@ -114,11 +114,16 @@ def reason(host: hosts.Host, explained: matching.Explanation) -> str:
 
 def all_pools(host: hosts.Host) -> _Pools:
     """Return the pools without instances, those of unknown tags too."""
-    return [*host.if_idle, *(
+    return [*host.if_idle, *unknown_pools(host)]
+
+
+def unknown_pools(host: hosts.Host) -> _Pools:
+    """Return the pools of unknown tags, in use or not, as if they had none."""
+    return [
         matching.PciDevicePool(matching.PoolKind(
             group.kind.vendor_id, group.kind.product_id, group.kind.numa_node,
             group.kind.dev_type, group.kind.address), group.available)
-        for group in host.if_idle.unknown)]
+        for group in host.if_idle.unknown]
 
 
 def stages(

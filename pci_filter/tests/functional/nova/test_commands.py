@@ -280,9 +280,9 @@ class TestSQLite(_FleetTests, testtools.TestCase):
 
     def test_no_devices_at_all(self):
         self.rows('explain', '--alias=vf', '--host=plain-0', code=3,
-                  stderr='pci-filter: vf: no host has PCI devices; '
-                  'nova-compute reports those that its [pci]device_spec '
-                  'names\n')
+                  stderr='pci-filter: vf: there are no PCI devices on these '
+                  'hosts; nova-compute reports those that its '
+                  '[pci]device_spec names\n')
 
     def test_csv_and_value(self):
         text = self.run_command('pool', 'list', '-f', 'csv', '--host=gpu-0')
