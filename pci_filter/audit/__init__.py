@@ -42,11 +42,12 @@ def examine(
     """
     found = [*rows.check(facts), *owners.check(facts)]
     doubtful = _devices(facts, found)
-    related = list(relatives.check(facts, doubtful))
+    unmet = list(owners.check_requests(facts))
+    related = list(relatives.check(facts, doubtful, bool(unmet)))
     unreadable = list(rows.check_extra_info(facts))
     doubtful |= _devices(facts, related)
     return [*itertools.chain(
-        found, unreadable, related, owners.check_requests(facts),
+        found, unreadable, related, unmet,
         summaries.check(facts, doubtful, summary_expected),
         providers.check(facts, doubtful | _devices(facts, unreadable)))]
 

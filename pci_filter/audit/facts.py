@@ -171,9 +171,14 @@ def is_at(node: Node, host: str | None, nodename: str | None) -> bool:
 
 
 def is_moving(facts: NodeFacts, instance_uuid: str) -> bool:
-    """Tell whether an instance is on its way to or from the node."""
+    """Tell whether an instance is on its way to or from the node.
+
+    While the conductor looks for a destination, devices are claimed on hosts
+    that the migration does not name yet (nova.conductor.tasks.live_migrate).
+    """
     return any(
-        is_at(facts.node, migration.source_compute, migration.source_node)
+        migration.dest_compute is None
+        or is_at(facts.node, migration.source_compute, migration.source_node)
         or is_at(facts.node, migration.dest_compute, migration.dest_node)
         for migration in facts.migrations.get(instance_uuid, ()))
 

@@ -114,6 +114,8 @@ class Hosts:
             chosen = [loaded[uuid] for uuid in uuids if uuid in loaded]
             pools = self._load(connection, chosen, False)
             if_idle = self._load(connection, chosen, True)
+            # Who reads what is shown may take his time.
+            connection.rollback()
             for node in chosen:
                 yield Host(cell.name, node, pools.pop(node.uuid),
                            if_idle.pop(node.uuid))

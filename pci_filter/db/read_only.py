@@ -114,7 +114,7 @@ def mask(text: str, url: str) -> str:
     _, _, rest = url.partition('://')
     password = rest.rpartition('@')[0].partition(':')[2]
     secrets = {password, *re.split('[@/:]', password)}
-    for key, value in parse.parse_qsl(parse.urlsplit(url).query):
+    for key, value in parse.parse_qsl(url.partition('?')[2]):
         if 'pass' in key.lower():
             secrets.add(value)
     secrets |= {

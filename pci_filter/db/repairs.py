@@ -31,7 +31,7 @@ from pci_filter.db import tables
 def statement(repair: finding.Repair, dialect: sa.engine.Dialect) -> str:
     """Return a repair as one SQL statement, values quoted for the database.
 
-    It does nothing to a row that has changed in the meantime.
+    It does nothing to a row that does not have what was found any more.
 
     :param repair: what to change
     :param dialect: of a connection to the database that it is meant for

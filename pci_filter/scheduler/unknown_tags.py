@@ -84,7 +84,8 @@ class Reporter:
         self, subject: Hashable, state: frozenset[str], began: float,
     ) -> bool:
         if not state:
-            self._seen.changed(subject, None)
+            if self._seen.changed(subject, None):
+                self._seen_at.pop(subject, None)
             self._reported.changed(subject, None)
             return False
         if self._seen.changed(subject, state):

@@ -24,9 +24,10 @@ from pci_filter.db import repairs
 
 HEADER: typing.Final = (
     'What pci-filter audit found. Review each statement. Stop nova-compute '
-    'on the host that it is for, run it in a transaction against the '
-    'database of the cell, see that it changed one row, and start '
-    'nova-compute again. A row that has changed since stays as it is.')
+    'on the host that it is for and print the statements again: what the '
+    'rows beside it say may have changed since. Run those that are still '
+    'there in a transaction against the database of the cell, see that each '
+    'changed one row, and start nova-compute again.')
 
 
 def lines(found: auditor.Found) -> Iterator[str]:

@@ -526,3 +526,28 @@ class TestEvidence(AuditTestCase):
         self.assertEqual(finding.evidence(1, 'a'), finding.evidence(1, 'a'))
         self.assertNotEqual(
             finding.evidence(1, 'a'), finding.evidence(1, 'b'))
+
+
+class TestCaution(AuditTestCase):
+    """Nothing is freed while somebody may use it."""
+
+    def test_migration_that_looks_for_a_host(self):
+        moving = facts.Migration(SERVER, 'elsewhere', 'elsewhere', None, None)
+        arguments = {'instances': [server(host='elsewhere')]}
+        claimed = used(1, status='claimed')
+        self.assertEqual([], self.examine(
+            claimed, migrations=[moving], **arguments))
+        self.assertEqual(
+            [('owner-elsewhere', claimed.address)],
+            self.examine(claimed, **arguments))
+
+    def test_port_of_a_function_whose_row_is_lost(self):
+        lacking = facts.Wanting(SERVER, 'host', 'node', requests(1))
+        blocked = port('unavailable')
+        self.assertEqual(
+            [('parent-child', PORT), ('request-unmet', SERVER)],
+            self.examine(blocked, wanting=[lacking]))
+        self.assertEqual((), self.found[0].repairs)
+        self.assertEqual(
+            [('parent-child', PORT)], self.examine(blocked))
+        self.assertEqual(1, len(self.found[0].repairs))

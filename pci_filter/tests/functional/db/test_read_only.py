@@ -157,3 +157,15 @@ class TestMySQL(_ServerTests, base.MySQLMixin, testtools.TestCase):
 
 class TestPostgreSQL(_ServerTests, base.PostgreSQLMixin, testtools.TestCase):
     pass
+
+
+class TestMask(testtools.TestCase):
+
+    def test_brackets_in_a_password(self):
+        """What parses URLs takes them for an address."""
+        for secret in ('a[Secret]b', 'Sec[ret', 'Secret]'):
+            url = f'mysql+pymysql://nova:{secret}@127.0.0.1:1/nova'
+            with testtools.ExpectedException(
+                    exception.DatabaseUnreadable, '(?!.*[Ss]ec)'):
+                with read_only.connect(url):
+                    self.fail('nobody listens there')
