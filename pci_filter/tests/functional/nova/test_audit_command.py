@@ -14,6 +14,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -264,13 +265,15 @@ class TestAuditCommand(base.NovaTestCase):
         with subprocess.Popen(
                 [COMMAND, 'audit', '--config-file', self.file, '--grace',
                  '3600'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, env={
-                    **os.environ, 'PYTHONUNBUFFERED': '1'}) as process:
+                text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+                # Whoever runs the tests in the background ignores SIGINT.
+                preexec_fn=functools.partial(
+                    signal.signal, signal.SIGINT, signal.SIG_DFL)) as process:
             # Whenever it comes, also while it starts.
             timer = threading.Timer(
                 5, process.send_signal, (signal.SIGINT,))
             timer.start()
-            output, errors = process.communicate()
+            output, errors = process.communicate(timeout=60)
         self.assertEqual(
             ('', 'pci-filter: interrupted\n', 128 + signal.SIGINT),
             (output, errors, process.returncode))
