@@ -13,6 +13,7 @@
 """What the tests of failing databases have in common."""
 
 import collections
+import concurrent.futures
 import threading
 import typing
 
@@ -89,13 +90,15 @@ class FaultTestCase(base.NovaTestCase):
         steps = meanwhile()
         next(steps)
         self.answered.clear()
-        thread = threading.Thread(target=collections.deque, args=(steps,))
-        thread.start()
-        try:
-            return self.ask(manager, ahead)
-        finally:
-            self.answered.set()
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            happening = executor.submit(collections.deque, steps)
+            try:
+                passing = self.ask(manager, ahead)
+            finally:
+                self.answered.set()
+            # What did not happen cannot have done anything to the request.
+            happening.result()
+            return passing
 
     def news(self) -> list[str]:
         """Return our lines since the last call."""
@@ -257,13 +260,14 @@ class MySQLMixin(OnServerMixin, servers.MySQLMixin):
     dialect = 'mysql'
     lock = 'LOCK TABLES pci_devices WRITE'
     unlock = 'UNLOCK TABLES'
+    # Not innodb_trx, which remembers for a while who waited before.
     waiting = (
-        "SELECT id FROM information_schema.processlist WHERE db = DATABASE() "
-        "AND state LIKE 'Waiting for%%lock' AND info LIKE '%%pci_devices%%' "
-        "UNION SELECT trx_mysql_thread_id FROM information_schema.innodb_trx "
-        "JOIN information_schema.processlist ON id = trx_mysql_thread_id "
-        "WHERE db = DATABASE() AND trx_state = 'LOCK WAIT' "
-        "AND trx_query LIKE '%%pci_devices%%'")
+        "SELECT id FROM information_schema.processlist "
+        "JOIN information_schema.global_status "
+        "ON variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS' "
+        "WHERE db = DATABASE() AND id <> CONNECTION_ID() "
+        "AND info LIKE '%%pci_devices%%' "
+        "AND (state LIKE 'Waiting for%%lock' OR variable_value > 0)")
     kill = 'KILL CONNECTION {}'
 
 
