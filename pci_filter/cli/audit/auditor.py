@@ -18,14 +18,10 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
-import contextlib
 import logging
-import sys
 import time
 import typing
 
-from rich import console as rich_console
-from rich import progress as rich_progress
 import sqlalchemy as sa
 
 from pci_filter import audit
@@ -33,6 +29,7 @@ from pci_filter.audit import finding
 from pci_filter.audit import rows
 from pci_filter.audit import second_look
 from pci_filter.cli import cells as cells_module
+from pci_filter.cli import progress
 from pci_filter.db import audit_facts
 from pci_filter.db import read_only
 from pci_filter.db import tables
@@ -106,7 +103,8 @@ class Auditor:
     ) -> Iterable[None]:
         """Note what is found in a whole cell at first sight."""
         suspicions = self._suspicions[cell] = second_look.Suspicions()
-        with _progress(cell.name, connection) as advance:
+        with progress.on_terminal() as start:
+            advance = start(cell.name, audit_facts.count(connection))
             for found in self._read_all(cell, connection, advance):
                 suspicions.add(found.finding)
         return ()
@@ -145,25 +143,3 @@ class Auditor:
         if 'orphan-row' in self._kinds:
             for row in audit_facts.orphans(connection, node_ids):
                 yield rows.orphan(row)
-
-
-@contextlib.contextmanager
-def _progress(
-    title: str, connection: sa.engine.Connection,
-) -> Iterator[_Advance | None]:
-    """Show on stderr how many compute nodes were read, on a terminal.
-
-    Yields what to call after each of them.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with rich_progress.Progress(
-            rich_progress.TextColumn('{task.description}'),
-            rich_progress.BarColumn(),
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TimeElapsedColumn(),
-            console=rich_console.Console(stderr=True),
-            transient=True) as progress:
-        task = progress.add_task(title, total=audit_facts.count(connection))
-        yield lambda: progress.advance(task)

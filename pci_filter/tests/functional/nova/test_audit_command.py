@@ -21,7 +21,6 @@ import pathlib
 import pty
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -35,21 +34,9 @@ from pci_filter.compute import tracker as our_tracker
 from pci_filter import conf
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import commands
 
-COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
 INTEL = {'vendor_id': '8086', 'physical_network': 'physnet1'}
-
-#: Runs the command as if Nova were not installed.
-WITHOUT_NOVA = '''
-import sys
-class NoNova:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] == 'nova':
-            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
-sys.meta_path.insert(0, NoNova())
-from pci_filter.cli import shell
-sys.exit(shell.main(sys.argv[1:]))
-'''
 
 
 class TestAuditCommand(base.NovaTestCase):
@@ -74,7 +61,7 @@ class TestAuditCommand(base.NovaTestCase):
             hardware.INTEL_X710, 0x81, 0, ports=1, vfs=4))
         return compute
 
-    def run_it(self, *arguments, command=(COMMAND,), grace='0'):
+    def run_it(self, *arguments, command=(commands.COMMAND,), grace='0'):
         return subprocess.run(
             [*command, 'audit', '--config-file', self.file, '--grace', grace,
              *arguments], capture_output=True, text=True, check=False,
@@ -124,9 +111,9 @@ class TestAuditCommand(base.NovaTestCase):
         self.addCleanup(os.close, main)
         subprocess.run(['stty', 'columns', '80'], stdin=terminal, check=True)
         with subprocess.Popen(
-                [COMMAND, 'audit', '--config-file', self.file, '--grace', '0',
-                 *arguments], stdout=terminal, stdin=terminal,
-                stderr=subprocess.PIPE,
+                [commands.COMMAND, 'audit', '--config-file', self.file,
+                 '--grace', '0', *arguments],
+                stdout=terminal, stdin=terminal, stderr=subprocess.PIPE,
                 env={**os.environ, 'COLUMNS': '80'}) as process:
             os.close(terminal)
             shown = b''
@@ -240,7 +227,7 @@ class TestAuditCommand(base.NovaTestCase):
 
     def test_without_nova(self):
         result = self.run_it(
-            '-f', 'value', command=(sys.executable, '-c', WITHOUT_NOVA))
+            '-f', 'value', command=commands.WITHOUT_NOVA)
         self.assertEqual((3, ''), (result.returncode, result.stderr))
         self.assertIn('status-unknown', result.stdout)
 
@@ -254,8 +241,8 @@ class TestAuditCommand(base.NovaTestCase):
 
     def test_nobody_listens(self):
         with subprocess.Popen(
-                [COMMAND, 'audit', '--config-file', self.file, '--grace',
-                 '0', '-f', 'value'], stdout=subprocess.PIPE,
+                [commands.COMMAND, 'audit', '--config-file', self.file,
+                 '--grace', '0', '-f', 'value'], stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, text=True) as process:
             process.stdout.close()
             self.assertEqual('', process.stderr.read())
@@ -263,9 +250,10 @@ class TestAuditCommand(base.NovaTestCase):
 
     def test_interrupted_while_it_waits(self):
         with subprocess.Popen(
-                [COMMAND, 'audit', '--config-file', self.file, '--grace',
-                 '3600'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+                [commands.COMMAND, 'audit', '--config-file', self.file,
+                 '--grace', '3600'], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True,
+                env={**os.environ, 'PYTHONUNBUFFERED': '1'},
                 # Whoever runs the tests in the background ignores SIGINT.
                 preexec_fn=functools.partial(
                     signal.signal, signal.SIGINT, signal.SIG_DFL)) as process:
@@ -281,8 +269,8 @@ class TestAuditCommand(base.NovaTestCase):
     def test_what_changes_all_the_time(self):
         """That is not shown, but it is not concealed either."""
         with subprocess.Popen(
-                [COMMAND, 'audit', '--config-file', self.file, '--grace',
-                 '1', '-f', 'json'], stdout=subprocess.PIPE,
+                [commands.COMMAND, 'audit', '--config-file', self.file,
+                 '--grace', '1', '-f', 'json'], stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, text=True) as process:
             written = datetime.datetime(2026, 1, 1)
             while process.poll() is None:
@@ -299,8 +287,8 @@ class TestAuditCommand(base.NovaTestCase):
     def test_nothing_is_open_while_it_waits(self):
         """Who waits holds nobody up, least of all nova-compute."""
         with subprocess.Popen(
-                [COMMAND, 'audit', '--config-file', self.file, '--grace',
-                 '4', '-f', 'json'], stdout=subprocess.PIPE,
+                [commands.COMMAND, 'audit', '--config-file', self.file,
+                 '--grace', '4', '-f', 'json'], stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, text=True) as process:
             while process.poll() is None:
                 self.hosts[1].report()

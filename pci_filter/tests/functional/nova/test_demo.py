@@ -18,36 +18,17 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
 import testtools
 
-COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
-
-#: Runs the command as if Nova were not installed.
-WITHOUT_NOVA = '''
-import sys
-class NoNova:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] == 'nova':
-            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
-sys.meta_path.insert(0, NoNova())
-from pci_filter.cli import shell
-sys.exit(shell.main(sys.argv[1:]))
-'''
-
-
-def run(*arguments, command=(COMMAND,), **environment):
-    return subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, check=False,
-        timeout=120, env={**os.environ, **environment})
+from pci_filter.tests.functional.nova import commands
 
 
 @functools.cache
 def demo_output(*arguments):
-    result = run('demo', '--hosts', '8', *arguments, COLUMNS='80')
+    result = commands.run('demo', '--hosts', '8', *arguments, COLUMNS='80')
     return result.returncode, result.stdout, result.stderr
 
 
@@ -99,7 +80,7 @@ class TestDemo(testtools.TestCase):
         check(json.loads(demo_output('-f', 'json')[1]))
 
     def test_same_seed_same_outcome(self):
-        again = run('demo', '--hosts', '8', '-f', 'json')
+        again = commands.run('demo', '--hosts', '8', '-f', 'json')
         self.assertEqual(demo_output('-f', 'json')[1], again.stdout)
 
     def test_other_seed_other_fleet(self):
@@ -120,7 +101,7 @@ class TestDemo(testtools.TestCase):
         self.assertNotIn('\x1b', stdout)
 
     def test_help_tells_exit_codes(self):
-        result = run('demo', '--help')
+        result = commands.run('demo', '--help')
         self.assertEqual(0, result.returncode)
         self.assertIn('Exit codes: 0', result.stdout)
 
@@ -136,31 +117,31 @@ class TestTrouble(testtools.TestCase):
 
     def test_number_of_hosts(self):
         for value in ('0', '-3', '1001', 'many', '1.5', ''):
-            line = self._refused(run('demo', f'--hosts={value}'))
+            line = self._refused(commands.run('demo', f'--hosts={value}'))
             self.assertIn('--hosts', line)
             self.assertIn(repr(value), line)
             self.assertIn('from 1 to 1000', line)
 
     def test_format(self):
-        line = self._refused(run('demo', '-f', 'xml'))
+        line = self._refused(commands.run('demo', '-f', 'xml'))
         self.assertIn('xml', line)
 
     def test_unknown_command(self):
-        line = self._refused(run('dmo'))
+        line = self._refused(commands.run('dmo'))
         self.assertIn("'dmo'", line)
         self.assertIn('demo', line)
 
     def test_no_command(self):
-        self.assertIn('demo', self._refused(run()))
+        self.assertIn('demo', self._refused(commands.run()))
 
     def test_nova_is_missing(self):
         line = self._refused(
-            run('demo', command=(sys.executable, '-c', WITHOUT_NOVA)))
+            commands.run('demo', command=commands.WITHOUT_NOVA))
         self.assertIn("pip install 'pci_filter[nova]'", line)
 
     def test_help_without_nova(self):
-        result = run(
-            'demo', '--help', command=(sys.executable, '-c', WITHOUT_NOVA))
+        result = commands.run(
+            'demo', '--help', command=commands.WITHOUT_NOVA)
         self.assertEqual(0, result.returncode)
 
     def _stop(self, signal_number):
@@ -170,7 +151,7 @@ class TestTrouble(testtools.TestCase):
         """
         with tempfile.TemporaryDirectory() as directory:
             process = subprocess.Popen(
-                [COMMAND, 'demo', '--hosts', '1000'],
+                [commands.COMMAND, 'demo', '--hosts', '1000'],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 env={**os.environ, 'TMPDIR': directory},
                 # Whoever runs the tests in the background ignores SIGINT.
@@ -196,7 +177,7 @@ class TestTrouble(testtools.TestCase):
 
     def test_closed_pipe(self):
         process = subprocess.Popen(
-            [COMMAND, 'demo', '--hosts', '1'], stdout=subprocess.PIPE,
+            [commands.COMMAND, 'demo', '--hosts', '1'], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
         process.stdout.close()
         stderr = process.stderr.read()
@@ -214,7 +195,7 @@ class TestKeep(testtools.TestCase):
         self.folder = pathlib.Path(folder.name, 'demo')
 
     def test_commands_work_on_it(self):
-        result = run('demo', '--hosts', '12', '--keep', self.folder)
+        result = commands.run('demo', '--hosts', '12', '--keep', self.folder)
         self.assertEqual(0, result.returncode, result.stderr)
         configuration = self.folder / 'nova.conf'
         self.assertEqual(
@@ -230,7 +211,7 @@ class TestKeep(testtools.TestCase):
         self.folder.mkdir()
         precious = self.folder / 'precious'
         precious.touch()
-        result = run('demo', '--keep', self.folder)
+        result = commands.run('demo', '--keep', self.folder)
         self.assertEqual(
             (2, '', f'pci-filter: {self.folder} is not empty: give --keep a '
                     'new folder\n'),
@@ -238,15 +219,15 @@ class TestKeep(testtools.TestCase):
         self.assertTrue(precious.exists())
 
     def test_folder_that_cannot_be(self):
-        result = run('demo', '--keep', '/dev/null/demo')
+        result = commands.run('demo', '--keep', '/dev/null/demo')
         self.assertEqual(
             (2, '', 'pci-filter: cannot use /dev/null/demo for --keep: Not a '
                     'directory\n'),
             (result.returncode, result.stdout, result.stderr))
 
     def _json(self, exit_code, *arguments):
-        result = run(*arguments, '-f', 'json', '--config-file',
-                     self.folder / 'nova.conf')
+        result = commands.run(*arguments, '-f', 'json', '--config-file',
+                              self.folder / 'nova.conf')
         self.assertEqual(
             (exit_code, ''), (result.returncode, result.stderr))
         return json.loads(result.stdout)
