@@ -34,15 +34,17 @@ def on_terminal(
     Yields what to call with the title of a task and its number of steps; it
     returns what to call after each step.
     """
-    visible = visible and sys.stderr.isatty()
+    if not (visible and sys.stderr.isatty()):
+        # Before 15.0, rich ends a progress that it does not show with a line.
+        yield lambda title, steps: lambda: None
+        return
     progress = rich_progress.Progress(
         rich_progress.TextColumn('{task.description}'),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeElapsedColumn(),
         console=rich_console.Console(stderr=True),
-        transient=True,
-        disable=not visible)
+        transient=True)
 
     def start(title: str, steps: int) -> Callable[[], None]:
         task = progress.add_task(title, total=steps)
