@@ -115,7 +115,7 @@ class CloudFixture(fixtures.Fixture):
     """An open cloud; ``.cloud`` is it.
 
     :param cells: number of cells
-    :param cell_urls: empty databases for them, in place of SQLite files
+    :param cell_urls: empty databases for them; none at all are SQLite files
     """
 
     def __init__(
@@ -126,9 +126,11 @@ class CloudFixture(fixtures.Fixture):
         self._cell_urls = cell_urls
 
     def _setUp(self) -> None:
+        urls = self._cell_urls
         self.cloud = Cloud(
             cells=self._cells,
-            cell_urls=self._cell_urls or cell_databases.urls(self._cells))
+            cell_urls=cell_databases.urls(self._cells)
+            if urls is None else urls)
         self.cloud.open()
         self.addCleanup(self._close)
         cell_databases.note_migrated()
@@ -194,7 +196,8 @@ class NovaTestCase(testtools.TestCase):
     """A test with a cloud of its own, ``self.cloud``."""
 
     cells = 2
-    #: Empty databases for the cells, in place of SQLite files.
+    #: Empty databases for the cells, none at all for SQLite files, which
+    #: they else are unless PCI_FILTER_TEST_CELLS_URL names a server.
     cell_urls: typing.ClassVar[typing.Sequence[str] | None] = None
     log_level = logging.INFO
 

@@ -31,6 +31,9 @@ _BLOCK = re.compile(
 #: What the page has in angle brackets differs each time.
 _VARIABLE = re.compile(r'<[a-z ]+>')
 
+#: eventlet gives the number a name.
+_REFUSED = 'Connection refused', '(?:Connection refused|ECONNREFUSED)'
+
 #: The page shows what is logged if the summary decides.
 _SUMMARY = "Nova's summary (compute_nodes.pci_stats) decides there"
 _REJECT = 'no PCI request is sent there'
@@ -53,4 +56,5 @@ def pattern(name: str, rejects: bool = False) -> 're.Pattern[str]':
     line = lines()[name]
     if rejects:
         line = line.replace(_SUMMARY, _REJECT)
-    return re.compile('.+?'.join(map(re.escape, _VARIABLE.split(line))))
+    text = '.+?'.join(map(re.escape, _VARIABLE.split(line)))
+    return re.compile(text.replace(re.escape(_REFUSED[0]), _REFUSED[1]))

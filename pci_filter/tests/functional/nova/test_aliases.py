@@ -88,7 +88,8 @@ class TestAliases(base.PropertyMixin, testtools.TestCase):
             verdicts[ours is not None] += 1
 
         compare()
-        self.assertGreater(min(verdicts[True], verdicts[False]), 100)
+        self.assertGreater(
+            min(verdicts[True], verdicts[False]), 100 * base.PART)
 
     def _theirs(self, texts, pci_in_placement):
         with databases.overriding('pci', alias=texts), databases.overriding(

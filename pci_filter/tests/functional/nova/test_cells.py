@@ -248,6 +248,8 @@ class CellsMixin:
 class TestCells(CellsMixin, base.NovaTestCase):
     """Each cell is a file."""
 
+    cell_urls = ()
+
     def setUp(self):
         super().setUp()
         self._locks = {}

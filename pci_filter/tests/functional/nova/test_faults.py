@@ -277,6 +277,8 @@ class TestFaultServerKilledMySQL(faults.FaultTestCase):
 
 class TestFaultFullDisk(faults.FaultTestCase):
 
+    cell_urls = ()
+
     def test_fault_full_disk_for_log(self):
         """What cannot be logged is told on the standard error stream."""
         stderr = io.StringIO()

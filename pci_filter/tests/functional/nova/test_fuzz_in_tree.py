@@ -150,6 +150,8 @@ class TestAliases(InTreeTestCase):
 class TestScheduler(fuzz.FuzzMixin, base.NovaTestCase):
     """Summaries and extra_info that make no sense, in a real scheduler."""
 
+    # Nova's columns on MariaDB are utf8mb3, and refuse much of it.
+    cell_urls = ()
     cells = 1
     batch = 10
     cost = 10
