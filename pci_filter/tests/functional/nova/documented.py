@@ -31,8 +31,14 @@ _BLOCK = re.compile(
 #: What the page has in angle brackets differs each time.
 _VARIABLE = re.compile(r'<[a-z ]+>')
 
-#: eventlet gives the number a name.
-_REFUSED = 'Connection refused', '(?:Connection refused|ECONNREFUSED)'
+#: What some drivers say on eventlet in place of what the page has.
+_ON_EVENTLET = (
+    ('Connection refused', 'ECONNREFUSED'),
+    ('connection to server at "<address>", port <port> failed: '
+     'Connection refused', 'Connection refused'),
+    ('server closed the connection unexpectedly',
+     'FATAL:  terminating connection due to administrator command'),
+)
 
 #: The page shows what is logged if the summary decides.
 _SUMMARY = "Nova's summary (compute_nodes.pci_stats) decides there"
@@ -56,5 +62,6 @@ def pattern(name: str, rejects: bool = False) -> 're.Pattern[str]':
     line = lines()[name]
     if rejects:
         line = line.replace(_SUMMARY, _REJECT)
-    text = '.+?'.join(map(re.escape, _VARIABLE.split(line)))
-    return re.compile(text.replace(re.escape(_REFUSED[0]), _REFUSED[1]))
+    alike = [line, *(line.replace(*words) for words in _ON_EVENTLET)]
+    return re.compile('|'.join(
+        '.+?'.join(map(re.escape, _VARIABLE.split(one))) for one in alike))

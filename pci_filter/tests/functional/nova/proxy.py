@@ -55,16 +55,18 @@ class Proxy(fixtures.Fixture):
         listening = socket.create_server(('127.0.0.1', self.port))
         self.port = listening.getsockname()[1]
         self._listening = listening
-        threading.Thread(
-            target=self._accept, args=(listening,), daemon=True).start()
+        self._accepting = threading.Thread(
+            target=self._accept, args=(listening,), daemon=True)
+        self._accepting.start()
 
     def refuse(self) -> None:
         """Hang up on everybody, and let nobody connect any more."""
         listening, self._listening = self._listening, None
         if listening:
-            # To close it alone would not wake who waits for connections.
-            with contextlib.suppress(OSError):
-                listening.shutdown(socket.SHUT_RDWR)
+            # To close it alone would not wake who waits for connections, and
+            # eventlet would take what is opened next for what was closed.
+            _hang_up(listening)
+            self._accepting.join()
             listening.close()
         with self._lock:
             left = list(self._open)
