@@ -27,6 +27,7 @@ from oslo_utils import strutils
 
 from pci_filter.cli import base
 from pci_filter.cli import fault
+from pci_filter.cli import printable
 
 ALIAS_OPTION: typing.Final = '[pci]alias'
 
@@ -141,8 +142,9 @@ def parse_aliases(
         for name, alias in aliases.items():
             if len(alias.specs) > 1:
                 raise base.CommandError(
-                    f'{ALIAS_OPTION}: {name} is there more than once, which '
-                    'cannot be with [filter_scheduler]pci_in_placement')
+                    f'{ALIAS_OPTION}: {printable.printable(name)} is there '
+                    'more than once, which cannot be with '
+                    '[filter_scheduler]pci_in_placement')
     return aliases
 
 

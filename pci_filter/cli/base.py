@@ -24,6 +24,7 @@ import typing
 from cliff import command
 from cliff import lister
 
+from pci_filter.cli import printable
 from pci_filter import exception
 
 #: Some cell could not be read; what is shown is of the others.
@@ -104,14 +105,21 @@ def _for_people(value: object) -> object:
     if isinstance(value, bool):
         return 'yes' if value else 'no'
     if isinstance(value, Mapping):
-        return '\n'.join(f'{key}={part}' for key, part in value.items())
-    return value
+        value = [f'{key}={part}' for key, part in value.items()]
+    if isinstance(value, list):
+        return '\n'.join(printable.printable(line) for line in value)
+    return _printable(value)
 
 
 def _for_scripts(value: object) -> object:
     if isinstance(value, (Mapping, list)):
         return json.dumps(value)
-    return value
+    return _printable(value)
+
+
+def _printable(value: object) -> object:
+    """Return what does not control a terminal: databases can have anything."""
+    return printable.printable(value) if isinstance(value, str) else value
 
 
 #: What becomes of the values in formats that have only texts and numbers.

@@ -28,6 +28,7 @@ import sqlalchemy as sa
 
 from pci_filter.cli import base
 from pci_filter.cli import nova_conf
+from pci_filter.cli import printable
 from pci_filter.db import cell_mappings
 from pci_filter.db import read_only
 from pci_filter.db import tables
@@ -155,8 +156,8 @@ class Cells:
                     yield from read(cell, connection)
             except exception.DatabaseUnreadable as error:
                 self.failed.append(cell.name)
-                LOG.error('cell %s cannot be read: %s%s', cell.name, error,
-                          _hint(cell))
+                LOG.error('%s', printable.printable(
+                    f'cell {cell.name} cannot be read: {error}{_hint(cell)}'))
 
     @property
     def exit_code(self) -> int:
@@ -198,4 +199,4 @@ def _no_such_cell(
     near = difflib.get_close_matches(name, names, n=1)
     hint = f'did you mean {near[0]}?' if near else (
         f'there is: {", ".join(names)}' if names else 'there is none')
-    return f'there is no cell {name!r}; {hint}'
+    return printable.printable(f'there is no cell {name!r}; {hint}')

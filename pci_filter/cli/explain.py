@@ -24,6 +24,7 @@ from pci_filter.cli import base
 from pci_filter.cli import cells
 from pci_filter.cli import hosts
 from pci_filter.cli import mistakes
+from pci_filter.cli import printable
 from pci_filter.cli import reasons
 from pci_filter.cli import wanted
 from pci_filter import matching
@@ -131,8 +132,9 @@ read, each of which is named on stderr, 2 if the command could not be run.
 
     def _stages(self, verdict: Verdict) -> Iterator[Sequence[object]]:
         passes = 'passes' if verdict.explained.fits else 'does not pass'
-        print(f'{verdict.host.node.host} {passes}: {verdict.reason}',
-              file=self.app.stdout)
+        print(printable.printable(
+            f'{verdict.host.node.host} {passes}: {verdict.reason}'),
+            file=self.app.stdout)
         return verdict.stage_rows()
 
     def _verdicts(
@@ -154,6 +156,6 @@ read, each of which is named on stderr, 2 if the command could not be run.
         if not passed:
             question = device_requests.Demand(asked.requests).question()
             for line in fleet.mistakes(question.requests):
-                LOG.warning(line)
+                LOG.warning('%s', printable.printable(line))
         self.exit_code = some_cells.exit_code or (
             0 if passed else base.EXIT_NOTHING_FITS)

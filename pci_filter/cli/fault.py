@@ -16,6 +16,7 @@ import re
 import typing
 
 from pci_filter.cli import base
+from pci_filter.cli import printable
 
 #: Columns of a line that are shown to either side of the fault.
 _WINDOW: typing.Final = 60
@@ -36,12 +37,13 @@ def at(
     line = text[start:].partition('\n')[0].replace('\t', ' ')
     column = position - start
     first = max(column - _WINDOW, 0)
-    shown = line[first:column + _WINDOW]
+    before = printable.printable(line[first:column])
+    after = printable.printable(line[column:column + _WINDOW])
     if first:
-        shown = _MORE + shown
-        column += len(_MORE) - first
+        before = _MORE + before
     return base.CommandError(
-        f'{source}: {reason}\n  {shown}\n  {" " * column}^')
+        f'{source}: {printable.printable(reason)}\n'
+        f'  {before}{after}\n  {" " * len(before)}^')
 
 
 def position_of(text: str, key: str, value: bool = False) -> int:

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from pci_filter.cli import base
 from pci_filter.cli import cells
+from pci_filter.cli import printable
 from pci_filter.cli import progress
 from pci_filter.db import compute_nodes
 from pci_filter.db import device_groups
@@ -105,7 +106,8 @@ class Hosts:
              if self._pattern is None
              or fnmatch.fnmatchcase(node.host, self._pattern)),
             key=lambda node: (node.host, node.nodename))
-        step = start(f'cell {cell.name}', len(nodes))
+        step = start(
+            printable.printable(f'cell {cell.name}'), len(nodes))
         for first in range(0, len(nodes), device_groups.NODES_PER_STATEMENT):
             uuids = [node.uuid for node in nodes[
                 first:first + device_groups.NODES_PER_STATEMENT]]

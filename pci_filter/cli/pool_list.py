@@ -64,7 +64,7 @@ class Row(typing.NamedTuple):
         kind = self.dev_type.removeprefix('type-')
         return (
             self.cell, self.host,
-            f'{self.vendor_id}:{self.product_id} {kind}\n{self.address}',
+            [f'{self.vendor_id}:{self.product_id} {kind}', self.address],
             self.numa_node,
             f'{self.free}/{self.total}' + (' blocked' * self.blocked),
             'unknown' if self.tags is None else {

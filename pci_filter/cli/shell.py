@@ -22,7 +22,19 @@ from cliff import app
 from cliff import commandmanager
 
 from pci_filter.cli import base
+from pci_filter.cli import printable
 from pci_filter.cli import process
+
+
+class _Formatter(logging.Formatter):
+    """Let no message control the terminal, whatever name it quotes.
+
+    Its lines stay as they are: a wrong JSON text is shown on its own.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return '\n'.join(map(
+            printable.printable, super().formatMessage(record).split('\n')))
 
 
 class Shell(app.App):
@@ -50,6 +62,9 @@ class Shell(app.App):
     def configure_logging(self) -> None:
         """Send log lines to stderr: those of libraries only with -v."""
         super().configure_logging()
+        for handler in logging.getLogger().handlers:
+            if getattr(handler, 'stream', None) is self.stderr:
+                handler.setFormatter(_Formatter(self.CONSOLE_MESSAGE_FORMAT))
         if self.options.verbose_level < 2 and not self.options.debug:
             # Libraries log much that nobody asked for who wants an answer.
             logging.getLogger().setLevel(logging.CRITICAL + 1)

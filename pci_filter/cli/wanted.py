@@ -23,6 +23,7 @@ from pci_filter.cli import aliases
 from pci_filter.cli import base
 from pci_filter.cli import cells
 from pci_filter.cli import nova_conf
+from pci_filter.cli import printable
 from pci_filter.db import read_only
 from pci_filter.db import request_specs
 from pci_filter import exception
@@ -139,7 +140,7 @@ def _no_such_alias(name: str, known: Sequence[str]) -> str:
         hint = f'there is: {", ".join(known)}'
     else:
         hint = 'it is not set in the configuration'
-    return f'[pci]alias has no {name!r}; {hint}'
+    return printable.printable(f'[pci]alias has no {name!r}; {hint}')
 
 
 def _of_json(number: int, text: str) -> request_specs.PciRequest:

@@ -155,6 +155,12 @@ class TestFault(base.UnitTestCase):
             'here: wrong\n   "b": 2}\n        ^',
             str(fault.at('here', text, text.index('2'), 'wrong')))
 
+    def test_what_would_control_a_terminal(self):
+        text = '{"\x1b[31m": 2}'
+        self.assertEqual(
+            'here: no \\x1b\n  {"\\x1b[31m": 2}\n               ^',
+            str(fault.at('here', text, text.index('2'), 'no \x1b')))
+
     def test_window_of_a_long_line(self):
         text = '-' * 500 + 'X' + '-' * 500
         _, shown, caret = str(

@@ -221,6 +221,18 @@ class TestErrors(testtools.TestCase):
             self.assertEqual(1, result.returncode)
             self.assertIn('"gpu-0"', result.stdout)
 
+    def test_cell_whose_name_would_control_the_terminal(self):
+        path = self.api_database(
+            ('a\x1b[2J\nb', f'sqlite:///{self.folder}/gone.db'))
+        result = commands.run(*POOL_LIST, f'--config-file={path}')
+        self.assertEqual(
+            (1, 'pci-filter: cell a\\x1b[2J\\nb cannot be read: '
+             'unable to open database file\n'),
+            (result.returncode, result.stderr))
+        self.assertEqual(
+            "pci-filter: there is no cell 'c'; there is: a\\x1b[2J\\nb\n",
+            self.refused('--cell=c', f'--config-file={path}'))
+
     def with_aliases(self):
         return self.write(
             '[pci]\nalias = {"name": "gpu", "vendor_id": "10de", '

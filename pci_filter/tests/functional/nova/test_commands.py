@@ -17,6 +17,8 @@ import csv
 import io
 import json
 
+import fixtures
+import sqlalchemy as sa
 import testtools
 
 from pci_filter.cli.demo import compute_host
@@ -293,6 +295,52 @@ class TestSQLite(_FleetTests, testtools.TestCase):
             'pool', 'list', '-f', 'value', '-c', 'host', '-c', 'free',
             '--host=gpu-0')
         self.assertEqual('gpu-0 1\ngpu-0 1\n', text)
+
+    def test_names_do_not_control_the_terminal(self):
+        """They come from databases, and may be anything."""
+        evil = 'evil\x1b[31m\r\nhost\x9b'
+        shown = r'evil\x1b[31m\r\nhost\x9b'
+        url = self._copy_of_cell('net-0', evil)
+        tag = json.dumps({'color': evil})
+        options = f'--database-connection={url}', f'--host={evil}'
+        for command, code in (
+                (('pool', 'list', '-c', 'cell', '-c', 'host', '-c', 'node',
+                  '-c', 'tags'), 0),
+                (('explain', f'--request={tag}'), 3),
+                (('explain', f'--request={tag}', '-c', 'reason'), 3),
+                (('capacity', f'--request={tag}'), 3)):
+            for formatter in ('table', 'value', 'csv'):
+                result = commands.run(*command, '-f', formatter, *options)
+                self.assertEqual(code, result.returncode, result.stderr)
+                # CSV doubles what could be its own escape character.
+                text = (result.stdout + result.stderr).replace('\\\\', '\\')
+                self.assertIn(shown, text)
+                self.assertTrue(text.replace('\n', '').isprintable(), text)
+                if command[0] == 'explain':
+                    line, = result.stderr.splitlines()
+                    self.assertIn(f'carries color={shown}', line)
+        rows = json.loads(commands.run(
+            'pool', 'list', '-f', 'json', *options).stdout)
+        self.assertEqual(
+            {(evil, evil)}, {(row['host'], row['node']) for row in rows})
+
+    def _copy_of_cell(self, host, name):
+        """Return the URL of a copy of cell1 in which a host has this name."""
+        path = self.useFixture(fixtures.TempDir()).join('cell.db')
+        engine = sa.create_engine(
+            self.fleet.cloud.cells[0].database_connection)
+        with engine.connect() as connection:
+            connection.execute(sa.text('VACUUM INTO :path'), {'path': path})
+        engine.dispose()
+        url = f'sqlite:///{path}'
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(
+                sa.text('UPDATE compute_nodes SET host = :name, '
+                        'hypervisor_hostname = :name WHERE host = :host'),
+                {'name': name, 'host': host})
+        engine.dispose()
+        return url
 
     def test_yaml(self):
         text = self.run_command('explain', '--alias=gpu:3', '--host=gpu-0',
