@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--numa-policy', choices=aliases.NUMA_POLICIES, metavar='POLICY',
         help='how near to it the devices have to be, in place of what is '
-             f'asked for: {", ".join(aliases.NUMA_POLICIES)}')
+             f'asked for: {", ".join(aliases.NUMA_POLICIES)}. It needs '
+             '--numa-cells')
 
 
 def find(
@@ -97,6 +98,11 @@ def find(
     """
     numa_cells = parsed_args.numa_cells
     numa_guest = numa_cells is not None
+    if parsed_args.numa_policy and not numa_guest:
+        # Nova asks no policy of a guest that has no place on the host.
+        raise base.CommandError(
+            '--numa-policy says how near to the guest devices have to be: '
+            'say with --numa-cells where that is')
     if parsed_args.aliases:
         requests = _of_aliases(parsed_args.aliases, some_cells)
     elif parsed_args.json_requests:

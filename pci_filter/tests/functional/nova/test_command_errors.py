@@ -195,6 +195,14 @@ class TestErrors(testtools.TestCase):
         self.assertIn("not a UUID: 'x'", self.refused(
             '--instance=x', command=EXPLAIN))
 
+    def test_policy_of_a_guest_without_a_place(self):
+        for command in (EXPLAIN, ('capacity', '-f', 'json')):
+            message = self.refused(
+                '--request={"vendor_id": "8086"}', '--numa-policy=required',
+                f'--config-file={self.conf}', command=command)
+            self.assertIn('--numa-policy', message)
+            self.assertIn('--numa-cells', message)
+
     def test_cells_down(self):
         """One is not there, one empty, one is something else."""
         self.write('', 'empty.db')
