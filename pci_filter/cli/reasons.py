@@ -12,6 +12,7 @@
 
 """Say in words why a host suits the requests of an instance, or not."""
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 import typing
@@ -31,9 +32,21 @@ _NOUNS: typing.Final = {
     'type-PF': ('PF', 'PFs'), 'type-VF': ('VF', 'VFs'),
     'vdpa': ('vDPA device', 'vDPA devices')}
 
-#: Stages that ask what placement has allocated, which is nothing here.
-_OF_PLACEMENT: typing.Final = frozenset(
-    ('one_pool_per_provider', 'placement', 'whole_allocation'))
+_Asks = Callable[[matching.DeviceRequest], bool]
+
+#: Which requests a stage asks something of, if not all. None has anything
+#: that placement allocated here.
+_ASKS: typing.Final[Mapping[str, _Asks]] = {
+    **dict.fromkeys(
+        ('one_pool_per_provider', 'placement', 'whole_allocation'),
+        lambda request: False),
+    'numa': lambda request: bool(request.numa_cells),
+    'unrequested_pf': lambda request: not request.wants_pf,
+    'unrequested_vdpa': lambda request: not request.wants_vdpa,
+    'unrequested_remote_managed':
+        lambda request: not request.wants_remote_managed,
+    'live_migratable': lambda request: request.live_migratable is not None,
+}
 
 _Pools = list[matching.PciDevicePool]
 _Spec = Mapping[str, object]
@@ -129,9 +142,13 @@ def unknown_pools(host: hosts.Host) -> _Pools:
 def stages(
     explained: matching.RequestExplanation,
 ) -> list[explanation.StageCount]:
-    """Return the stages of a decision that ask something here."""
+    """Return the stages that ask something of this request.
+
+    No other can have left out a device.
+    """
     return [stage for stage in explained.stages
-            if stage.stage not in _OF_PLACEMENT]
+            if stage.stage not in _ASKS
+            or _ASKS[stage.stage](explained.request)]
 
 
 def stage_text(
@@ -141,7 +158,7 @@ def stage_text(
     text = explanation.STAGE_TEXTS[stage.stage]
     if stage.stage == 'spec':
         return f'{text} {request.wanted}'
-    if stage.stage == 'numa' and request.numa_cells:
+    if stage.stage == 'numa':
         nodes = ', '.join(map(str, sorted(request.numa_cells)))
         return f'{text} (policy {request.numa_policy}, guest on {nodes})'
     return text

@@ -185,6 +185,22 @@ class _FleetTests:
              'stages': [{'stage': 'spec', 'left': 16},
                         {'stage': 'numa', 'left': 0}]}], row['requests'])
 
+    def test_stages_are_those_of_the_request(self):
+        """One that asks for a PF is not told that it is none."""
+        for device_type, numa, stages in (
+                ('type-PF', (), ['unrequested_vdpa',
+                                 'unrequested_remote_managed']),
+                ('type-VF', ('--numa-cells=0',),
+                 ['numa', 'unrequested_pf', 'unrequested_vdpa',
+                  'unrequested_remote_managed'])):
+            request = json.dumps({'device_type': device_type})
+            rows = json.loads(commands.run(
+                'explain', f'--request={request}', '--host=net-0', *numa,
+                '-f', 'json', f'--config-file={self.fleet.conf.path}').stdout)
+            self.assertEqual(
+                ['spec', *stages],
+                [stage['stage'] for stage in rows[0]['requests'][0]['stages']])
+
     def test_sockets_of_a_host(self):
         """Only gpu-0 has its two NUMA nodes in one socket."""
         for policy, code in (('required', 3), ('socket', 0)):
