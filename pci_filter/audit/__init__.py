@@ -20,6 +20,7 @@ with a finding of its own is no evidence for another one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+import datetime
 import itertools
 
 from pci_filter.audit import facts as facts_module
@@ -33,12 +34,15 @@ from pci_filter.audit import summaries
 
 def examine(
     facts: facts_module.NodeFacts, summary_expected: bool = True,
+    summary_due: datetime.datetime = datetime.datetime.max,
 ) -> list[finding.Finding]:
     """Look at one compute node.
 
     :param facts: all that concerns it
     :param summary_expected: whether nova-compute is to write a summary;
         where the rows have all that is in there it need not in any case
+    :param summary_due: what was written to the rows until then, in UTC, has
+        to be in the summary
     """
     found = [*rows.check(facts), *owners.check(facts)]
     doubtful = _devices(facts, found)
@@ -48,7 +52,7 @@ def examine(
     doubtful |= _devices(facts, related)
     return [*itertools.chain(
         found, unreadable, related, unmet,
-        summaries.check(facts, doubtful, summary_expected),
+        summaries.check(facts, doubtful, summary_expected, summary_due),
         providers.check(facts, doubtful | _devices(facts, unreadable)))]
 
 

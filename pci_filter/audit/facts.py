@@ -50,7 +50,7 @@ PoolKey = tuple[object, ...]
 class Device(typing.NamedTuple):
     """A row of ``pci_devices`` that is not deleted; the columns of Nova.
 
-    :param updated: when the row was written last, None if never since
+    :param updated: when the row was written last, in UTC, None if never since
     """
 
     id: int
@@ -80,12 +80,16 @@ class Device(typing.NamedTuple):
 
 
 class Node(typing.NamedTuple):
-    """A row of ``compute_nodes`` that is not deleted; the columns of Nova."""
+    """A row of ``compute_nodes`` that is not deleted; the columns of Nova.
+
+    :param updated: when the row was written last, None if never since
+    """
 
     id: int
     host: str | None
     hypervisor_hostname: str | None
     pci_stats: str | None
+    updated: object = None
 
 
 class Instance(typing.NamedTuple):

@@ -77,9 +77,11 @@ def row_repair(
     device: facts_module.Device, change: finding.Values,
 ) -> finding.Repair:
     """Return a change of a row that nobody has changed in between."""
-    return finding.Repair('pci_devices', device.id, {
-        'deleted': 0, 'status': device.status,
-        'instance_uuid': device.instance_uuid}, change)
+    found = {'deleted': 0, 'status': device.status,
+             'instance_uuid': device.instance_uuid}
+    if 'extra_info' in change:
+        found['extra_info'] = device.extra_info
+    return finding.Repair('pci_devices', device.id, found, change)
 
 
 def _status_unknown(

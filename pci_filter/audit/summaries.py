@@ -20,17 +20,18 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
-import json
+import datetime
 import typing
 
 from pci_filter.audit import facts as facts_module
 from pci_filter.audit import finding
+from pci_filter import summary
 
 #: What the rows know too, in the order of ``facts.PoolKey``.
 _KEYS: typing.Final = (
     'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address')
 
-_Pools = list[Mapping[str, object]]
+_Pools = list[summary.Pool]
 
 _RESTART: typing.Final = (
     'nova-compute makes the summary anew when it is restarted')
@@ -42,13 +43,13 @@ class _Rows:
 
     certain: int = 0
     doubtful: int = 0
-    newest: str = ''
+    newest: datetime.datetime = datetime.datetime.min
     total: int = 0
 
 
 def check(
     facts: facts_module.NodeFacts, doubtful: Collection[int],
-    summary_expected: bool,
+    summary_expected: bool, due: datetime.datetime,
 ) -> Iterator[finding.Finding]:
     """Compare what the summary offers with what is available.
 
@@ -59,6 +60,7 @@ def check(
     :param doubtful: ids of rows with findings of their own: they may count
         or not
     :param summary_expected: whether a summary that is NULL is a fault
+    :param due: what was written to the rows until then has to be in there
     """
     try:
         pools = parse(facts.node.pci_stats)
@@ -77,7 +79,23 @@ def check(
             'the tags too', len(pools), 'nothing is wrong')
     counts = _count_pools(pools)
     for key in sorted({*rows, *counts}, key=str):
-        yield from _compare(facts, key, counts.get(key), rows.get(key))
+        found = rows.get(key)
+        if found is None or not _is_late(facts.node, found, due):
+            yield from _compare(facts, key, counts.get(key), found)
+
+
+def _is_late(
+    node: facts_module.Node, rows: _Rows, due: datetime.datetime,
+) -> bool:
+    """Tell whether the summary may be right as soon as it is written.
+
+    A live migration that claims and a port that comes or goes are written to
+    the rows at once, and to the summary with the next periodic update
+    (nova.compute.resource_tracker, claim_pci_devices).
+    """
+    return rows.newest > due and not (
+        isinstance(node.updated, datetime.datetime)
+        and node.updated > rows.newest)
 
 
 def _compare(
@@ -130,7 +148,7 @@ def _unreadable(
                  f"'{finding.one_line(text, 40)}'", text),
         repairs=(finding.Repair(
             'compute_nodes', facts.node.id,
-            {'deleted': 0}, {'pci_stats': None}),),
+            {'deleted': 0, 'pci_stats': text}, {'pci_stats': None}),),
         no_repair='')
 
 
@@ -160,7 +178,9 @@ def _count_rows(
     for device in facts.devices:
         rows = counted.setdefault(device.pool, _Rows())
         rows.total += 1
-        rows.newest = max(rows.newest, str(device.updated or ''))
+        if isinstance(device.updated, datetime.datetime):
+            # It is a text if it is all zeros, on MariaDB.
+            rows.newest = max(rows.newest, device.updated)
         if device.id in doubtful:
             rows.doubtful += 1
         elif device.status == facts_module.AVAILABLE:
@@ -192,42 +212,23 @@ def pool_text(key: facts_module.PoolKey) -> str:
 def parse(text: str | None) -> _Pools | None:
     """Return the pools of a summary as Nova reads it.
 
-    A list of objects, or the dicts of old (nova.objects.pci_device_pool,
-    from_pci_stats).
-
     :returns: None if there is no summary
     :raises ValueError: in a few words, why Nova cannot read it
     """
     if text is None:
         return None
-    try:
-        stored = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError('is not JSON')
-    if stored is None:
-        return []
-    if isinstance(stored, dict) and 'nova_object.data' in stored:
-        data = stored['nova_object.data']
-        stored = data.get('objects') if isinstance(data, dict) else None
-    elif isinstance(stored, dict):
-        stored = [stored] if stored else []
-    if not isinstance(stored, list):
-        raise ValueError('is no list of pools')
-    return [_parse_pool(pool) for pool in stored]
+    return [_parse_pool(stored) for stored in summary.entries(text)]
 
 
-def _parse_pool(stored: object) -> Mapping[str, object]:
-    data = stored.get('nova_object.data', stored) if isinstance(
-        stored, dict) else None
-    if not isinstance(data, dict):
+def _parse_pool(stored: object) -> summary.Pool:
+    pool = summary.pool(stored)
+    if pool is None:
         raise ValueError('has something that is no pool')
-    pool = dict(data)
-    tags = pool.pop('tags', None)
-    if isinstance(tags, dict):
-        pool.update(tags)
-    if not isinstance(pool.get('count'), int):
-        raise ValueError('has a pool without a count')
     for key in ('vendor_id', 'product_id'):
         if not isinstance(pool.get(key), str):
             raise ValueError(f'has a pool without a {key}')
+    try:
+        pool['count'] = int(typing.cast(int, pool.get('count')))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError('has a pool without a count')
     return pool

@@ -27,6 +27,14 @@ from pci_filter import conf as pci_filter_conf
 _PROJECT: typing.Final = 'nova'
 _SERVICE: typing.Final = 'nova-scheduler'
 
+_SECTIONS: typing.Final = (
+    'api_database', 'database', 'pci', 'filter_scheduler', 'pci_filter')
+
+_INTERVAL: typing.Final = cfg.IntOpt('update_resources_interval', default=0)
+
+#: Seconds that Nova takes for 0.
+_USUAL_INTERVAL: typing.Final = 60
+
 _DATABASE_OPTS: typing.Final = (
     cfg.StrOpt('connection', secret=True),
     cfg.StrOpt('connection_parameters', default='', secret=True),
@@ -76,6 +84,7 @@ def load(
     conf.register_opt(
         cfg.BoolOpt('pci_in_placement', default=False),
         group='filter_scheduler')
+    conf.register_opt(_INTERVAL)
     pci_filter_conf.register_opts(conf)
     arguments = [
         *(f'--config-file={path}' for path in config_files or ()),
@@ -104,21 +113,33 @@ def with_parameters(conf: cfg.ConfigOpts, section: str, url: str) -> str:
     return f'{url}{"&" if "?" in url else "?"}{parameters}'
 
 
+def update_interval(conf: cfg.ConfigOpts) -> int:
+    """Return the seconds after which nova-compute looks at its host again.
+
+    It is configured for nova-compute, but mostly alike everywhere.
+
+    :param conf: what :func:`load` returned
+    """
+    interval: int = conf.update_resources_interval
+    return interval if interval > 0 else _USUAL_INTERVAL
+
+
 def _check_values(conf: cfg.ConfigOpts) -> None:
     """Read every option, so that a wrong value shows at once."""
-    for section in ('api_database', 'database', 'pci', 'filter_scheduler',
-                    'pci_filter'):
-        for name in conf[section]:
-            try:
-                getattr(conf[section], name)
-            except cfg.ConfigSourceValueError as error:
-                raise base.CommandError(
-                    f'[{section}]{name}: {error.__context__}') from None
-            except cfg.Error:
-                # What it says has part of the value, maybe of a password.
-                raise base.CommandError(
-                    f'[{section}]{name}: a $ in the value stands for another '
-                    'option, which there is not; write $$ for a $') from None
+    options = [('DEFAULT', conf, _INTERVAL.name), *(
+        (section, conf[section], name)
+        for section in _SECTIONS for name in conf[section])]
+    for section, group, name in options:
+        try:
+            group[name]
+        except cfg.ConfigSourceValueError as error:
+            raise base.CommandError(
+                f'[{section}]{name}: {error.__context__}') from None
+        except cfg.Error:
+            # What it says has part of the value, maybe of a password.
+            raise base.CommandError(
+                f'[{section}]{name}: a $ in the value stands for another '
+                'option, which there is not; write $$ for a $') from None
 
 
 @contextlib.contextmanager

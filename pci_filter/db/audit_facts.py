@@ -149,6 +149,7 @@ def _read_nodes(
 ) -> list[facts.Node]:
     statement = sa.select(
         _NODES.id, _NODES.host, _NODES.hypervisor_hostname, _NODES.pci_stats,
+        _NODES.updated_at,
     ).where(_NODES.deleted == 0, which).order_by(_NODES.id).limit(
         _NODES_AT_ONCE)
     return [facts.Node(*row) for row in connection.execute(statement)]

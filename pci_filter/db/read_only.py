@@ -69,7 +69,8 @@ def connect(
     :param url: as in nova.conf; nothing secret in it ever gets out
     :param expected: tables that have to be there
     :raises pci_filter.exception.DatabaseUnreadable: if it cannot be connected
-        to or lacks a table, and for every database error in the block
+        to or lacks a table, and in the block for every database error, and
+        every ValueError: what is stored there is nothing of Nova's
     """
     with _unreadable(url, Exception):
         # A driver can raise anything about what it finds in the URL.
@@ -77,7 +78,8 @@ def connect(
     try:
         with _unreadable(url, Exception):
             connection = engine.connect()
-        with _unreadable(url, exc.SQLAlchemyError), connection:
+        with _unreadable(
+                url, (exc.SQLAlchemyError, ValueError)), connection:
             require_tables(connection, expected)
             yield connection
     finally:
@@ -127,7 +129,11 @@ def mask(text: str, url: str) -> str:
 
 
 def _engine(url: str) -> sa.engine.Engine:
-    parsed = sa.engine.make_url(url)
+    try:
+        parsed = sa.engine.make_url(url)
+    except ValueError:
+        # The port is no number.
+        raise exc.ArgumentError('malformed') from None
     dialect = parsed.get_backend_name()
     if dialect not in _READ_ONLY:
         raise exception.DatabaseUnreadable(
@@ -165,7 +171,7 @@ def _existing_file(url: sa.engine.URL) -> sa.engine.URL:
 
 @contextlib.contextmanager
 def _unreadable(
-    url: str, errors: type[Exception],
+    url: str, errors: type[Exception] | tuple[type[Exception], ...],
 ) -> Iterator[None]:
     """Turn these errors into one that can be shown."""
     try:
@@ -184,7 +190,7 @@ def _first_line(error: BaseException) -> str:
         return f'its driver is not installed ({error})'
     if isinstance(error, exc.NoSuchModuleError):
         return 'its URL names an unknown driver'
-    if isinstance(error, (exc.ArgumentError, ValueError)):
+    if isinstance(error, exc.ArgumentError):
         return 'its URL is malformed'
     original = getattr(error, 'orig', None) or error
     if len(original.args) == 2 and isinstance(original.args[0], int):

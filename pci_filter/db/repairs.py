@@ -27,11 +27,15 @@ import sqlalchemy as sa
 from pci_filter.audit import finding
 from pci_filter.db import tables
 
+#: Characters of a value that nobody would compare by eye any more.
+_LONGEST: typing.Final = 1000
+
 
 def statement(repair: finding.Repair, dialect: sa.engine.Dialect) -> str:
     """Return a repair as one SQL statement, values quoted for the database.
 
-    It does nothing to a row that does not have what was found any more.
+    It does nothing to a row that does not have what was found any more, as
+    far as that can be shown.
 
     :param repair: what to change
     :param dialect: of a connection to the database that it is meant for
@@ -42,12 +46,17 @@ def statement(repair: finding.Repair, dialect: sa.engine.Dialect) -> str:
             table.c[name].is_(None) if value is None
             else table.c[name] == value
             for name, value in sorted(repair.found.items())
-            # What is not can do harm on a terminal, or end the line.
-            if str(value).isprintable())
+            if _can_be_shown(value))
     ).values(_values(table, repair.change))
     compiled = update.compile(
         dialect=_plain(dialect), compile_kwargs={'literal_binds': True})
     return f'{compiled};'
+
+
+def _can_be_shown(value: object) -> bool:
+    """Tell whether a value does no harm in a line on a terminal."""
+    text = str(value)
+    return text.isprintable() and len(text) <= _LONGEST
 
 
 def _values(

@@ -25,6 +25,7 @@ compute_nodes = sa.Table(
     sa.Column('pci_stats', sa.Text),
     sa.Column('numa_topology', sa.Text),
     sa.Column('deleted', sa.Integer),
+    sa.Column('updated_at', sa.DateTime),
 )
 
 pci_devices = sa.Table(

@@ -19,8 +19,8 @@ import re
 import typing
 
 from pci_filter import model
+from pci_filter import summary
 from pci_filter.tags import base
-from pci_filter.tags import summary
 
 #: What a summary pool has beside its tags. The netdev of the parent is told
 #: by the rows themselves.

@@ -14,14 +14,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import collections
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
+import datetime
 import logging
 import time
 import typing
 
+from oslo_utils import timeutils
 import sqlalchemy as sa
 
 from pci_filter import audit
@@ -29,6 +31,7 @@ from pci_filter.audit import finding
 from pci_filter.audit import rows
 from pci_filter.audit import second_look
 from pci_filter.cli import cells as cells_module
+from pci_filter.cli import nova_conf
 from pci_filter.cli import progress
 from pci_filter.db import audit_facts
 from pci_filter.db import read_only
@@ -38,8 +41,6 @@ LOG = logging.getLogger(__name__)
 
 #: How often a finding is looked for again while it keeps changing.
 _LOOKS: typing.Final = 3
-
-_Advance = Callable[[], None]
 
 
 class Found(typing.NamedTuple):
@@ -62,19 +63,28 @@ class Auditor:
     :param kinds: names of the kinds to look for
     :param grace: seconds after which findings are looked for again, 0 for
         never
+    :param show_progress: whether to show it where stderr is a terminal
     :ivar read: names of the cells that were read, if only in part
+    :ivar unsettled: in the end, how many findings of a cell are not told, as
+        they changed whenever they were looked at, by its name
     """
 
     def __init__(
         self, cells: cells_module.Cells, kinds: Collection[str], grace: int,
+        show_progress: bool = True,
     ) -> None:
         self._cells = cells
         self._kinds = frozenset(kinds)
         self._grace = grace
+        self._show_progress = show_progress
         self._summary_expected = bool(cells.conf.pci_filter.write_pci_stats)
+        # It can be busy for as long again.
+        self._summary_delay = datetime.timedelta(
+            seconds=2 * nova_conf.update_interval(cells.conf))
         self._suspicions: dict[
             cells_module.Cell, second_look.Suspicions] = {}
         self.read: list[str] = []
+        self.unsettled: collections.Counter[str] = collections.Counter()
 
     def findings(self) -> Iterator[Found]:
         """Yield what is found, after the grace period if there is one."""
@@ -91,7 +101,10 @@ class Auditor:
                 time.sleep(self._grace)
                 yield from self._cells.each(
                     self._look_again, only=self._suspicions)
-        changing = sum(map(len, self._suspicions.values()))
+        for cell, found in self._suspicions.items():
+            if cell.name not in self._cells.failed:
+                self.unsettled[cell.name] = len(found)
+        changing = sum(self.unsettled.values())
         if changing:
             LOG.warning(
                 'findings that are not shown, as they changed whenever they '
@@ -103,10 +116,8 @@ class Auditor:
     ) -> Iterable[None]:
         """Note what is found in a whole cell at first sight."""
         suspicions = self._suspicions[cell] = second_look.Suspicions()
-        with progress.on_terminal() as start:
-            advance = start(cell.name, audit_facts.count(connection))
-            for found in self._read_all(cell, connection, advance):
-                suspicions.add(found.finding)
+        for found in self._read_all(cell, connection):
+            suspicions.add(found.finding)
         return ()
 
     def _look_again(
@@ -115,30 +126,33 @@ class Auditor:
         """Yield what is found again in a cell as it was."""
         suspicions = self._suspicions[cell]
         for one in suspicions.settle(
-                self._read(connection, suspicions.node_ids)):
+                self._read(cell, connection, suspicions.node_ids)):
             yield Found(cell.name, one, connection.dialect)
 
     def _read_all(
         self, cell: cells_module.Cell, connection: sa.engine.Connection,
-        advance: _Advance | None = None,
     ) -> Iterator[Found]:
         """Yield what is found in a whole cell at first sight."""
         read_only.require_tables(connection, tables.metadata.sorted_tables)
         self.read.append(cell.name)
-        for one in self._read(connection, advance=advance):
+        for one in self._read(cell, connection):
             yield Found(cell.name, one, connection.dialect)
 
     def _read(
-        self, connection: sa.engine.Connection,
+        self, cell: cells_module.Cell, connection: sa.engine.Connection,
         node_ids: Collection[int] | None = None,
-        advance: _Advance | None = None,
     ) -> Iterator[finding.Finding]:
         """Yield what is found of these kinds on some compute nodes."""
-        for facts in audit_facts.load(connection, node_ids):
-            for one in audit.examine(facts, self._summary_expected):
-                if one.kind in self._kinds:
-                    yield one
-            if advance:
+        summary_due = timeutils.utcnow() - self._summary_delay
+        with progress.on_terminal(self._show_progress) as start:
+            advance = start(cell.name, (
+                audit_facts.count(connection) if node_ids is None
+                else len(node_ids)))
+            for facts in audit_facts.load(connection, node_ids):
+                for one in audit.examine(
+                        facts, self._summary_expected, summary_due):
+                    if one.kind in self._kinds:
+                        yield one
                 advance()
         if 'orphan-row' in self._kinds:
             for row in audit_facts.orphans(connection, node_ids):

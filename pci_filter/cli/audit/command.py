@@ -22,8 +22,6 @@ import os
 import textwrap
 import typing
 
-from cliff import lister
-
 from pci_filter.audit import finding
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
@@ -52,7 +50,7 @@ _WIDTH: typing.Final = 79
 _LONGEST_GRACE: typing.Final = 3600
 
 
-class Audit(base.Command, lister.Lister):
+class Audit(base.Lister):
     """Compare the PCI devices in Nova's databases with what should agree.
 
     The rows of pci_devices are held against the summary in compute_nodes,
@@ -67,7 +65,8 @@ class Audit(base.Command, lister.Lister):
 
     Exit codes: 0 if nothing was found, 3 if something was, 1 if some cell
     could not be read (whatever was found in the others), 2 if the audit
-    could not be run. Information is no finding.
+    could not be run. Information is no finding, nor is what changed whenever
+    it was looked at: its number is told on stderr.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -160,7 +159,10 @@ class Audit(base.Command, lister.Lister):
         wanted = [name for name in kinds.KINDS
                   if name in (parsed_args.kinds or kinds.FAULTS)]
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
-        audit = auditor.Auditor(self._cells, wanted, parsed_args.grace)
+        audit = auditor.Auditor(
+            self._cells, wanted, parsed_args.grace,
+            # Nobody would want the bars between the rows.
+            not base.streams_to_terminal(parsed_args))
         for found in audit.findings():
             kind = found.finding.kind
             counts[found.cell, kind] += 1
@@ -168,7 +170,8 @@ class Audit(base.Command, lister.Lister):
             yield found
         if parsed_args.output_metrics:
             self._write_metrics(parsed_args.output_metrics, metrics.text(
-                counts, audit.read, self._cells.failed, wanted))
+                counts, audit.read, self._cells.failed, wanted,
+                audit.unsettled))
 
     @staticmethod
     def _check_metrics_path(path: str | None) -> None:

@@ -28,12 +28,14 @@ import typing
 from pci_filter.audit import kinds as kinds_module
 
 _FINDINGS: typing.Final = 'pci_filter_audit_findings'
+_UNSETTLED: typing.Final = 'pci_filter_audit_unsettled'
 _READ: typing.Final = 'pci_filter_audit_cell_read'
 
 
 def text(
     counts: Mapping[tuple[str, str], int], cells: Collection[str],
     unread: Collection[str], kinds: Collection[str],
+    unsettled: Mapping[str, int],
 ) -> str:
     """Return the counts in the text format.
 
@@ -42,6 +44,7 @@ def text(
     :param unread: names of those that could not be read, or not to the end;
         nothing is told of their findings
     :param kinds: names of the kinds that were looked for
+    :param unsettled: by cell, what changed whenever it was looked at
     """
     lines = [
         f'# TYPE {_FINDINGS} gauge',
@@ -53,6 +56,12 @@ def text(
             lines.append(_sample(
                 _FINDINGS, counts.get((cell, kind), 0), cell=cell, kind=kind,
                 severity=kinds_module.KINDS[kind].severity))
+    lines += [
+        f'# TYPE {_UNSETTLED} gauge',
+        f'# HELP {_UNSETTLED} What might be findings, but changed whenever '
+        'it was looked at.']
+    for cell in whole:
+        lines.append(_sample(_UNSETTLED, unsettled.get(cell, 0), cell=cell))
     lines += [
         f'# TYPE {_READ} gauge',
         f'# HELP {_READ} Whether the database of a Nova cell could be read.']

@@ -20,6 +20,7 @@ import typing
 
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
+from pci_filter.cli import printable
 from pci_filter.db import repairs
 
 HEADER: typing.Final = (
@@ -49,5 +50,6 @@ def lines(found: auditor.Found) -> Iterator[str]:
 def comment(text: str) -> Iterator[str]:
     """Yield a text as comments, whatever is in it."""
     for line in textwrap.wrap(
-            ' '.join(text.split()), 76, break_on_hyphens=False):
+            printable.printable(' '.join(text.split())), 76,
+            break_on_hyphens=False):
         yield f'-- {line}'

@@ -12,6 +12,7 @@
 
 """What is a finding, and what Nova does every day."""
 
+import datetime
 import json
 
 from pci_filter import audit
@@ -22,6 +23,7 @@ from pci_filter.audit import rows
 from pci_filter.tests import base
 
 NODE = facts.Node(1, 'host', 'node', None)
+NOON = datetime.datetime(2026, 11, 23, 12)
 SERVER = '11111111-0000-4000-8000-000000000000'
 OTHER = '22222222-0000-4000-8000-000000000000'
 PORT = '0000:81:00.0'
@@ -82,7 +84,8 @@ class AuditTestCase(base.UnitTestCase):
 
     def examine(
         self, *devices, stats=None, instances=(), wanting=(), migrations=(),
-        expected=False, holdings=None,
+        expected=False, holdings=None, due=datetime.datetime.max,
+        updated=None,
     ):
         """Return kind and subject of all that is found."""
         moves = {}
@@ -94,9 +97,9 @@ class AuditTestCase(base.UnitTestCase):
                 held.setdefault(one.instance_uuid, []).append(facts.Holding(
                     one.id, one.instance_uuid, one.request_id))
         self.found = audit.examine(facts.NodeFacts(
-            NODE._replace(pci_stats=stats), devices,
+            NODE._replace(pci_stats=stats, updated=updated), devices,
             {one.uuid: one for one in instances}, wanting, held, moves),
-            expected)
+            expected, due)
         for one in self.found:
             self.assertIn(one.kind, kinds.KINDS)
             # A statement, or why there is none.
@@ -363,6 +366,27 @@ class TestSummary(AuditTestCase):
                 kind for kind, _ in self.examine(
                     *devices, stats=stats, instances=[server()])), stats)
 
+    def test_late(self):
+        """Who writes rows only leaves the summary to the next update."""
+        minute = datetime.timedelta(minutes=1)
+        zeros = '0000-00-00 00:00:00'
+        late, told = [], ['summary-count', 'summary-missing']
+        for written, node_written, expected in (
+                (NOON, None, late), (NOON, NOON - minute, late),
+                # In the same second.
+                (NOON, NOON, late), (NOON, NOON + minute, told),
+                (NOON, zeros, late), (zeros, None, told),
+                (NOON - minute, None, told), (None, None, told)):
+            self.assertEqual(expected, [kind for kind, _ in self.examine(
+                device(1, updated=written),
+                port(updated=written),
+                stats=summary(pool(2)), updated=node_written,
+                due=NOON - minute)], (written, node_written))
+        # Of another pool it says nothing.
+        self.assertEqual(['summary-missing'], [kind for kind, _ in (
+            self.examine(device(1, updated=NOON), gpu(2),
+                         stats=summary(pool(2)), due=NOON - minute))])
+
     def test_all_in_use(self):
         """Nova drops such a pool when it is restarted."""
         for stats in (summary(), summary(pool(0))):
@@ -513,7 +537,8 @@ class TestEvidence(AuditTestCase):
                         {'rp_uuid': RP}))]}.items():
             known = [server()] if kind == 'parent-child' else []
             seen = []
-            for updated in ('10:00', '10:00', '10:01'):
+            for minute in (0, 0, 1):
+                updated = NOON.replace(minute=minute)
                 self.examine(*make(updated=updated), stats=summary(
                     pool(0)), instances=known)
                 seen += [one.evidence for one in self.found

@@ -98,6 +98,17 @@ class TestSql(base.UnitTestCase):
                 no_repair='y')[1:]:
             self.assertTrue(line.startswith('-- '), line)
 
+    def test_comments_do_not_control_the_terminal(self):
+        for line in self.lines(stored='x\x1b[2J', host='\x07\n'):
+            self.assertTrue(line.isprintable(), line)
+
+    def test_long_values_are_not_compared(self):
+        for length, compared in ((1000, True), (1001, False)):
+            self.assertEqual(compared, 'extra_info =' in repairs.statement(
+                finding.Repair('pci_devices', 5, {'extra_info': 'x' * length},
+                               {'status': 'available'}),
+                sqlite.dialect()))
+
     def test_what_cannot_be_shown_is_not_compared(self):
         text = repairs.statement(finding.Repair(
             'pci_devices', 5, {'status': 'x\x1b[2J', 'deleted': 0},
@@ -112,15 +123,20 @@ class TestMetrics(base.UnitTestCase):
     def text(self):
         return metrics.text(
             {('cell1', 'rp-split'): 3, ('odd "\\\n', 'owner-missing'): 1},
-            ['cell1', 'odd "\\\n', 'half'], ['half', 'down'], KINDS)
+            ['cell1', 'odd "\\\n', 'half'], ['half', 'down'], KINDS,
+            {'cell1': 7, 'half': 8})
 
     def test_both_formats(self):
         for parse in (parser.text_string_to_metric_families,
                       openmetrics_parser.text_string_to_metric_families):
             families = {family.name: family for family in parse(self.text())}
             self.assertEqual(
-                {'pci_filter_audit_findings', 'pci_filter_audit_cell_read'},
-                set(families))
+                {'pci_filter_audit_findings', 'pci_filter_audit_cell_read',
+                 'pci_filter_audit_unsettled'}, set(families))
+            self.assertEqual(
+                {'cell1': 7, 'odd "\\\n': 0},
+                {one.labels['cell']: one.value for one in families[
+                    'pci_filter_audit_unsettled'].samples})
             counts = {
                 (one.labels['cell'], one.labels['kind']): one.value
                 for one in families['pci_filter_audit_findings'].samples}

@@ -21,10 +21,10 @@ from pci_filter import exception
 from pci_filter import model
 from pci_filter import objects
 from pci_filter.objects import pool_load
+from pci_filter import summary
 from pci_filter.tags import device_spec
 from pci_filter.tags import pci_devices
 from pci_filter.tags import pci_stats
-from pci_filter.tags import summary
 from pci_filter.tests import base
 from pci_filter.tests.fuzz import base as fuzz
 from pci_filter.tests.fuzz import values

@@ -123,6 +123,18 @@ class TestNovaConf(base.UnitTestCase):
             '[pci_filter]load_for: Valid values are [pci_requests, '
             "all_requests], but found 'nobody'", self._refused([path]))
 
+    def test_update_interval(self):
+        for lines, interval in (
+                ('', 60), ('update_resources_interval = 0\n', 60),
+                ('update_resources_interval = -1\n', 60),
+                ('update_resources_interval = 300\n', 300)):
+            self.assertEqual(interval, nova_conf.update_interval(
+                nova_conf.load([self._file(f'[DEFAULT]\n{lines}')])))
+        self.assertThat(
+            self._refused([self._file(
+                '[DEFAULT]\nupdate_resources_interval = often\n')]),
+            matchers.StartsWith('[DEFAULT]update_resources_interval: '))
+
     def test_no_text(self):
         path = self.folder / 'binary'
         path.write_bytes(b'\xff\xfe')

@@ -122,6 +122,20 @@ class TestSQLite(_Tests, base.DatabaseMixin, testtools.TestCase):
             'file is not a database',
             unreadable(f'sqlite:///{path}', 'SELECT 1 FROM sqlite_master'))
 
+    def test_what_no_nova_stored(self):
+        self.add_nodes(1)
+        self.connection.execute(
+            sa.text("UPDATE compute_nodes SET updated_at = 'once'"))
+        self.connection.commit()
+
+        def read():
+            with read_only.connect(self.url) as connection:
+                connection.execute(
+                    sa.select(tables.compute_nodes.c.updated_at)).all()
+
+        self.assertIn('once', str(self.assertRaises(
+            exception.DatabaseUnreadable, read)))
+
 
 class _ServerTests(_Tests):
 

@@ -62,6 +62,7 @@ class Fleet:
         self.all = (self.one, self.two, self.three, self.placed, self.tagged,
                     self.bare, self.empty)
         self._use()
+        audit_servers.age(self._cloud)
 
     def _add(self, name, device_spec=PHYSNET, reported=None, **more):
         compute = audit_servers.Compute(self._cloud, name=name, **more)

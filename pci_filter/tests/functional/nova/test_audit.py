@@ -169,6 +169,20 @@ class AuditMixin:
         self.assertEqual(
             [('request-unmet', 'one', self.fleet.gpu_vm)], self.find())
 
+    def test_summary_that_is_late(self):
+        """A live migration claims devices in the rows alone."""
+        compute = self.fleet.three
+        compute.is_late = True
+        compute.boot(audit_fleet.ask(audit_fleet.GPU))
+        self.assertEqual([], self.find())
+        # That long nothing is late.
+        audit_servers.age(self.cloud)
+        (kind, host, _), = self.find()
+        self.assertEqual(('summary-count', 'three'), (kind, host))
+        compute.is_late = False
+        compute.report(audit_fleet.devices())
+        self.assertEqual([], self.find())
+
     def test_claims_all_the_time(self):
         """Nothing is found while another process is at work."""
         arguments = ('--grace', '1') if not CHURN_SECONDS else ()

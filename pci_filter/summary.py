@@ -10,13 +10,16 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Read the summary that nova-compute stores: ``compute_nodes.pci_stats``."""
+"""The summary that nova-compute stores: ``compute_nodes.pci_stats``.
+
+Who wants its tags leaves out what is no pool; the audit tells of it.
+"""
 
 from collections.abc import Mapping
 import json
 import typing
 
-_Pools = list[dict[str, object]]
+Pool = dict[str, object]
 
 #: What makes a serialized object one, and where its fields are.
 _NAMESPACE: typing.Final = 'nova_object.namespace'
@@ -27,8 +30,12 @@ _DATA: typing.Final = 'nova_object.data'
 _FIELDS: typing.Final = ('vendor_id', 'product_id', 'numa_node', 'count')
 
 
-def _pool(stored: object) -> dict[str, object] | None:
-    """Flatten a stored pool: an object primitive, or a dict of old."""
+def pool(stored: object) -> Pool | None:
+    """Return the properties of a pool.
+
+    :param stored: an object primitive, or a dict of old
+    :returns: None if Nova can make no pool of it
+    """
     if not isinstance(stored, dict):
         return None
     if _DATA not in stored:
@@ -44,7 +51,7 @@ def _pool(stored: object) -> dict[str, object] | None:
 
 def _as_nova_has_it(
     pool: Mapping[str, object],
-) -> dict[str, object] | None:
+) -> Pool | None:
     """Return a pool with the types of values that Nova's object has.
 
     Those make a number of the NUMA node and texts of all else, and take
@@ -63,23 +70,39 @@ def _as_nova_has_it(
     return found
 
 
-def parse(text: str | None) -> _Pools | None:
-    """Return the pools in ``compute_nodes.pci_stats``.
+def entries(text: str) -> list[object]:
+    """Return what is stored for each pool.
 
     :param text: a serialized PciDevicePoolList of any version, or the list of
         dicts (or single dict) that preceded it
-    :returns: a dict of properties for each pool; None if there is no summary
-        or nothing can be made of it. Entries that are no pools are left out.
+    :raises ValueError: in a few words, why Nova cannot read it
+        (nova.objects.pci_device_pool, from_pci_stats)
     """
     try:
-        stored = json.loads(text) if text else None
+        stored = json.loads(text)
     except (ValueError, RecursionError):
-        return None
+        raise ValueError('is not JSON')
+    if not stored:
+        return []
     if isinstance(stored, dict) and _NAMESPACE in stored:
         data = stored.get(_DATA)
         stored = data.get('objects') if isinstance(data, dict) else None
-    if isinstance(stored, dict):
+    elif isinstance(stored, dict):
         stored = [stored]
     if not isinstance(stored, list):
+        raise ValueError('is no list of pools')
+    return stored
+
+
+def parse(text: str | None) -> list[Pool] | None:
+    """Return the pools in ``compute_nodes.pci_stats``.
+
+    :param text: see :func:`entries`
+    :returns: the properties of each pool; None if there is no summary or
+        nothing can be made of it. Entries that are no pools are left out.
+    """
+    try:
+        stored = entries(text or '')
+    except ValueError:
         return None
-    return [pool for pool in map(_pool, stored) if pool is not None]
+    return [found for found in map(pool, stored) if found is not None]
