@@ -52,7 +52,7 @@ class Fleet:
         """Add the devices of a host, in use or not."""
         for pool in host.if_idle:
             _add(self._pools, pool)
-        for pool in reasons.unknown_pools(host):
+        for pool in reasons.unknown_pools(host.if_idle):
             _add(self._unknown_pools, pool)
         # The tags of a device in use may be known again when it is freed.
         self._unknown += sum(

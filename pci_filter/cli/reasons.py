@@ -23,6 +23,7 @@ from pci_filter.matching import constraints
 from pci_filter.matching import explanation
 from pci_filter.matching import pool as pool_module
 from pci_filter.matching import request as request_module
+from pci_filter import objects
 
 _IDS: typing.Final = ('vendor_id', 'product_id')
 _TYPE: typing.Final = 'dev_type'
@@ -117,9 +118,8 @@ def reason(host: hosts.Host, explained: matching.Explanation) -> str:
     :param explained: what its pools say, as they are now
     """
     shown = [explained.failed] if explained.failed else explained.requests
-    if_idle = all_pools(host)
     text = '; '.join(
-        _request_text(request, if_idle, None if number else host.pools)
+        _request_text(request, host, None if number else 'are free')
         for number, request in enumerate(explained.requests)
         if request in shown)
     return f'{text} ({explained.note})' if explained.note else text
@@ -127,16 +127,16 @@ def reason(host: hosts.Host, explained: matching.Explanation) -> str:
 
 def all_pools(host: hosts.Host) -> _Pools:
     """Return the pools without instances, those of unknown tags too."""
-    return [*host.if_idle, *unknown_pools(host)]
+    return [*host.if_idle, *unknown_pools(host.if_idle)]
 
 
-def unknown_pools(host: hosts.Host) -> _Pools:
-    """Return the pools of unknown tags, in use or not, as if they had none."""
+def unknown_pools(pools: objects.PciDevicePoolList) -> _Pools:
+    """Return the pools of unknown tags as if they had none."""
     return [
         matching.PciDevicePool(matching.PoolKind(
             group.kind.vendor_id, group.kind.product_id, group.kind.numa_node,
             group.kind.dev_type, group.kind.address), group.available)
-        for group in host.if_idle.unknown]
+        for group in pools.unknown if group.available]
 
 
 def stages(
@@ -181,21 +181,24 @@ def _has(pool: matching.PciDevicePool, wanted: _Spec) -> bool:
 
 
 def _request_text(
-    explained: matching.RequestExplanation, if_idle: _Pools,
-    pools: Iterable[matching.PciDevicePool] | None,
+    explained: matching.RequestExplanation, host: hosts.Host,
+    free: str | None,
 ) -> str:
     """Return who asks for how many, and what there is.
 
-    :param pools: the pools that it was put to, None if it was not the first
+    :param free: what the devices are that can be had, None if it was not the
+        first request and others have taken some
     """
     request = explained.request
-    parts = [_what_there_is(request, if_idle)]
+    parts = [_what_there_is(request, host)]
+    unknown = 0 if explained.fits else _of_unknown_tags(request, host.pools)
     counts = stages(explained)
-    if constraints.spec(if_idle, request):
-        if pools is not None:
-            free = constraints.available(
-                constraints.spec(list(pools), request))
-            parts.append(_are(free, 'are free'))
+    if constraints.spec(all_pools(host), request):
+        if free:
+            left = constraints.available(
+                constraints.spec(list(host.pools), request))
+            if left or not unknown:
+                parts.append(_are(left, free))
         elif counts:
             parts.append(_are(counts[0].left, 'are left'))
         else:
@@ -203,11 +206,25 @@ def _request_text(
     for earlier, stage in zip(counts, counts[1:]):
         if stage.left != earlier.left:
             parts.append(_are(stage.left, stage_text(stage, request)))
+    if unknown:
+        parts.append(f'the tags of {unknown} free '
+                     f'{"one" if unknown == 1 else "ones"} are unknown, see '
+                     '[pci_filter]tag_sources')
     return f'{explained.asks}: {", ".join(parts)}'
 
 
-def _what_there_is(request: matching.DeviceRequest, if_idle: _Pools) -> str:
+def _of_unknown_tags(
+    request: matching.DeviceRequest, pools: objects.PciDevicePoolList,
+) -> int:
+    """Return how many would be looked at if only somebody knew their tags."""
+    return constraints.available([
+        pool for pool in unknown_pools(pools) if any(
+            narrow([pool], spec).with_type for spec in request.asked)])
+
+
+def _what_there_is(request: matching.DeviceRequest, host: hosts.Host) -> str:
     """Return how much of what is asked for there is, in use or not."""
+    if_idle = all_pools(host)
     total = constraints.available(if_idle)
     if not total:
         return 'the host has no PCI devices'
@@ -228,9 +245,16 @@ def _what_there_is(request: matching.DeviceRequest, if_idle: _Pools) -> str:
     devices = _devices(found.with_type, of_type) + found.devices_text
     if not found.tags:
         return devices
-    count = constraints.available(found.with_tags)
-    carry = 'carries' if count == 1 else 'carry'
-    return f'{count} of {devices} {carry} {properties_text(found.tags)}'
+    unknown = _of_unknown_tags(request, host.if_idle)
+    if unknown < of_type:
+        count = constraints.available(
+            narrow(host.if_idle, request.asked[0]).with_tags)
+        carry = 'carries' if count == 1 else 'carry'
+        devices = f'{count} of {devices} {carry} {properties_text(found.tags)}'
+    in_use = unknown - _of_unknown_tags(request, host.pools)
+    if in_use > 0:
+        devices += f', the tags of {in_use} in use are unknown'
+    return devices
 
 
 def _devices(pools: Iterable[matching.PciDevicePool], count: int) -> str:

@@ -123,8 +123,33 @@ class _FleetTests:
         row, = self.rows('explain', '--alias', 'vf', '--host', 'net-0',
                          code=3, stderr='pci-filter: vf: the tags of all 18 '
                          'devices are unknown, see [pci_filter]tag_sources\n')
-        self.assertIn('devices whose tags are unknown are left out',
-                      row['reason'])
+        self.assertEqual(
+            'vf asks for 1: 16 VFs 8086:154c, the tags of 16 free ones are '
+            'unknown, see [pci_filter]tag_sources (devices whose tags are '
+            'unknown are left out)', row['reason'])
+
+    def test_unknown_tags_are_not_missing_tags(self):
+        """Nobody says that devices lack a tag if nobody knows theirs."""
+        self.fleet.conf.write(
+            tag_sources='device_spec', device_spec=(
+                '{"address": {"bus": "81", "slot": "02", "function": "[0-3]"},'
+                ' "color": "red"}'))
+        see = ('see [pci_filter]tag_sources (devices whose tags are unknown '
+               'are left out)')
+        for host, reason in (
+                ('net-0', '0 of 16 VFs carry color=blue, the tags of 12 free '
+                 f'ones are unknown, {see}'),
+                ('net-2', '0 of 16 VFs carry color=blue, the tags of 5 in use '
+                 f'are unknown, the tags of 7 free ones are unknown, {see}'),
+                ('net-3', '0 of 16 VFs carry color=blue, the tags of 12 in '
+                 'use are unknown')):
+            result = commands.run(
+                'explain', '--request={"device_type": "type-VF", "color": '
+                '"blue"}', f'--host={host}', '-f', 'json',
+                f'--config-file={self.fleet.conf.path}')
+            row, = json.loads(result.stdout)
+            self.assertEqual(
+                f'request 1 asks for 1: {reason}', row['reason'])
 
     def test_one_cell(self):
         names = {row['host'] for row in self.rows(
@@ -169,9 +194,10 @@ class _FleetTests:
             code=3)
         self.assertEqual([
             'request 1 asks for 1: 0 of 18 devices carry physical_network='
-            'physnet2, remote_managed=False',
+            'physnet2, remote_managed=False, the tags of 1 in use are unknown',
             'request 1 asks for 1: 16 of 18 devices carry physical_network='
-            'physnet2, remote_managed=False, 0 are free'],
+            'physnet2, remote_managed=False, the tags of 2 in use are '
+            'unknown, 0 are free'],
             [row['reason'] for row in rows])
 
     def test_stages(self):
