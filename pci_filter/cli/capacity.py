@@ -61,7 +61,8 @@ class Capacity(base.Lister):
     * instances: how many more fit
     * runs_out: the request that is the first not to be served then; in the
       sum, on how many hosts which one is
-    * reason: what there is left for it then
+    * reason: what is free for it now if none fits, else what will be left
+      for it after so many more
     """
 
     exit_codes = """
@@ -93,7 +94,7 @@ be run.
             return _COLUMNS, rows
         return _TABLE_COLUMNS, (
             [cell or 'all', host, instances,
-             reason or runs_out and f'first: {runs_out}']
+             reason or runs_out and f'runs out first: {runs_out}']
             for cell, host, _, instances, runs_out, reason in rows)
 
     def _rows(
@@ -116,7 +117,7 @@ be run.
                 short_of[request.label] += 1
             yield (host.cell, host.node.host, host.node.nodename, instances,
                    request.label, reasons.reason(
-                       host._replace(pools=left), explained))
+                       host._replace(pools=left), explained, instances))
         yield (None, None, None, total, ', '.join(
             f'{label} on {count} {"host" if count == 1 else "hosts"}'
             for label, count in short_of.most_common()) or None, None)

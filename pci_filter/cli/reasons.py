@@ -111,17 +111,24 @@ def narrow(pools: Iterable[matching.PciDevicePool], spec: _Spec) -> Narrowing:
         [pool for pool in with_type if _has(pool, tags)])
 
 
-def reason(host: hosts.Host, explained: matching.Explanation) -> str:
+def reason(
+    host: hosts.Host, explained: matching.Explanation, instances: int = 0,
+) -> str:
     """Return why a host passes, or the first request for which it does not.
 
     :param host: the host
     :param explained: what its pools say, as they are now
+    :param instances: for how many devices were taken from these pools that
+        are free in fact
     """
     shown = [explained.failed] if explained.failed else explained.requests
     text = '; '.join(
-        _request_text(request, host, None if number else 'are free')
+        _request_text(request, host, None if number else (
+            'are left' if instances else 'are free'))
         for number, request in enumerate(explained.requests)
         if request in shown)
+    if instances:
+        text = f'after {instances} more, {text}'
     return f'{text} ({explained.note})' if explained.note else text
 
 

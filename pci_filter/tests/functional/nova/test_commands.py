@@ -289,6 +289,14 @@ class _FleetTests:
              (None, 2, 'vf on 3 hosts, pf on 1 host')],
             [(row['host'], row['instances'], row['runs_out'])
              for row in rows])
+        by_host = {row['host']: row['reason'] for row in rows}
+        self.assertEqual(
+            'after 1 more, vf asks for 5: 16 VFs 8086:154c, 0 are left',
+            by_host['net-1'])
+        self.assertEqual(
+            'vf asks for 5: 16 VFs 8086:154c, 0 are free', by_host['net-3'])
+        text = self.run_command('capacity', '--alias=vf:5', '--alias=pf')
+        self.assertIn('| runs out first: vf on 3 hosts, pf on 1 host ', text)
 
     def test_no_capacity(self):
         *_, total = self.rows('capacity', '--alias=vf:17', code=3)
@@ -401,8 +409,8 @@ class TestSQLite(_FleetTests, testtools.TestCase):
                  '| vf: 3   | are free                                    '
                  '            |    7 |'),
                 (('capacity', '--alias=vf:3'), 0,
-                 '| cell1 | net-2   |         2 | vf asks for 3: 16 VFs '
-                 '8086:154c, 1 is free    |')):
+                 '| cell1 | net-2   |         2 | after 2 more, vf asks for '
+                 '3: 16 VFs 8086:154c, |')):
             text = self.run_command(
                 *arguments, '--max-width=80', code=code)
             lines = text.splitlines()
