@@ -107,7 +107,7 @@ be run.
         known: dict[Hashable, Filled] = {}
         for host in some_hosts:
             # Most hosts of a fleet are like others.
-            key = host.node.uuid if asked.by_socket else _content(host.pools)
+            key = _content(host.pools)
             if key not in known:
                 known[key] = fill(host.pools, asked)
             instances, explained, left = known[key]
@@ -126,8 +126,11 @@ be run.
 
 
 def _content(pools: objects.PciDevicePoolList) -> Hashable:
-    """Return all that is asked of pools, but for the sockets of the host."""
-    return (bool(pools.unknown), *(
+    """Return all that is asked of pools.
+
+    Sockets are loaded only where they matter.
+    """
+    return (bool(pools.unknown), pools.sockets, *(
         (pool.kind, pool.count, pool.blocked) for pool in pools))
 
 

@@ -165,6 +165,14 @@ class PciDevicePoolList:
             self._dicts = [pool.to_dict() for pool in self._pools]
         return self._dicts
 
+    @property
+    def sockets(self) -> tuple[tuple[int, int | None], ...] | None:
+        """The socket of each NUMA node, None if that was not loaded."""
+        if self._host_topology is None:
+            return None
+        return tuple(
+            (cell.id, cell.socket) for cell in self._host_topology.cells)
+
     def supports_requests(
         self,
         requests: Iterable[device_requests.PciRequest],

@@ -16,12 +16,16 @@ import collections
 import csv
 import io
 import json
+import pathlib
 
 import fixtures
 import sqlalchemy as sa
 import testtools
 
+from pci_filter.cli import capacity
+from pci_filter.cli.demo import cloud as embedded
 from pci_filter.cli.demo import compute_host
+from pci_filter.cli.demo import hardware
 from pci_filter.cli.demo import scheduling
 from pci_filter.tests.functional.db import base
 from pci_filter.tests.functional.nova import commands
@@ -450,6 +454,41 @@ class TestSQLite(_FleetTests, testtools.TestCase):
         self.assertIn(
             "cmds='audit capacity complete demo explain help pool'",
             result.stdout)
+
+
+class TestHostsAlike(testtools.TestCase):
+    """What is found out of a host holds for those that are like it."""
+
+    def test_sockets_matter(self):
+        directory = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        cloud = embedded.EmbeddedCloud(cells=1, directory=directory)
+        cloud.open()
+        self.addCleanup(cloud.close)
+        conf = self.useFixture(commands.NovaConf(directory)).path
+        for name, sockets in (
+                ('a', (0, 0)), ('b', (0, 0)), ('c', (0, 1)), ('d', (0, 1))):
+            cloud.add_host(
+                0, name, [hardware.gpu(0x3b, 0), hardware.gpu(0x5e, 1)],
+                ['{"vendor_id": "10de"}'],
+                scheduling.host_numa_topology(sockets))
+        filled = []
+
+        def fill(*arguments):
+            filled.append(arguments)
+            return original(*arguments)
+        original = capacity.fill
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.cli.capacity.fill', fill))
+        for policy, found, looks in (
+                ('socket', {'a': 1, 'b': 1, 'c': 0, 'd': 0}, 2),
+                ('required', {'a': 0, 'b': 0, 'c': 0, 'd': 0}, 1)):
+            filled.clear()
+            _, (*rows, _) = commands.run_here(
+                capacity.Capacity, f'--config-file={conf}', '--alias=gpu:2',
+                '--numa-cells=1', f'--numa-policy={policy}')
+            self.assertEqual(found, {
+                row['host']: row['instances'] for row in rows})
+            self.assertEqual(looks, len(filled))
 
 
 class TestMySQL(_FleetTests, testtools.TestCase):
