@@ -35,6 +35,9 @@ _INTERVAL: typing.Final = cfg.IntOpt('update_resources_interval', default=0)
 #: Seconds that Nova takes for 0.
 _USUAL_INTERVAL: typing.Final = 60
 
+#: Nova sets no limit. A day is as good as never.
+_LONGEST_INTERVAL: typing.Final = 24 * 3600
+
 _DATABASE_OPTS: typing.Final = (
     cfg.StrOpt('connection', secret=True),
     cfg.StrOpt('connection_parameters', default='', secret=True),
@@ -121,7 +124,8 @@ def update_interval(conf: cfg.ConfigOpts) -> int:
     :param conf: what :func:`load` returned
     """
     interval: int = conf.update_resources_interval
-    return interval if interval > 0 else _USUAL_INTERVAL
+    return min(interval, _LONGEST_INTERVAL) if interval > 0 else (
+        _USUAL_INTERVAL)
 
 
 def _check_values(conf: cfg.ConfigOpts) -> None:

@@ -127,7 +127,8 @@ class TestNovaConf(base.UnitTestCase):
         for lines, interval in (
                 ('', 60), ('update_resources_interval = 0\n', 60),
                 ('update_resources_interval = -1\n', 60),
-                ('update_resources_interval = 300\n', 300)):
+                ('update_resources_interval = 300\n', 300),
+                (f'update_resources_interval = {10 ** 30}\n', 86400)):
             self.assertEqual(interval, nova_conf.update_interval(
                 nova_conf.load([self._file(f'[DEFAULT]\n{lines}')])))
         self.assertThat(
