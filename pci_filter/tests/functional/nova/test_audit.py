@@ -16,14 +16,10 @@ import argparse
 import contextlib
 import json
 import os
-import pathlib
 import sqlite3
 import subprocess
 import sys
 import time
-import typing
-import unittest
-import uuid
 
 import sqlalchemy as sa
 
@@ -35,8 +31,8 @@ from pci_filter import conf
 from pci_filter.tests.functional.nova import audit_fleet
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base
-
-COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
+from pci_filter.tests.functional.nova import commands
+from pci_filter.tests.functional.nova import servers
 
 #: How long to claim and free while audits run one after the other. Less than
 #: a minute says little with the default grace period, but takes little time.
@@ -47,15 +43,8 @@ BY_HAND = ('request-unmet', 'rp-split')
 BY_RESTART = ('summary-count', 'summary-extra', 'summary-missing')
 
 
-def run(*arguments, **environment):
-    """Run the installed command."""
-    return subprocess.run(
-        [COMMAND, 'audit', *arguments], capture_output=True, text=True,
-        check=False, timeout=300, env={**os.environ, **environment})
-
-
 class AuditTestCase(base.NovaTestCase):
-    """A fleet in a database, whose URL is ``url``."""
+    """A fleet in a database, whose URL is ``database``."""
 
     cells = 1
 
@@ -63,7 +52,7 @@ class AuditTestCase(base.NovaTestCase):
         super().setUp()
         conf.register_opts(databases.CONF)
         self.cell, = self.cloud.cells
-        self.url = self.cell.database_connection
+        self.database = self.cell.database_connection
         self.addCleanup(audit_servers.remove_all, self.cloud)
         self.fleet = audit_fleet.Fleet(self)
 
@@ -72,8 +61,9 @@ class AuditTestCase(base.NovaTestCase):
 
         Its exit code has to tell whether there are any.
         """
-        result = run('--database-connection', self.url, '-f', 'json',
-                     *arguments)
+        result = commands.run(
+            'audit', '--database-connection', self.database, '-f', 'json',
+            *arguments)
         self.assertEqual('', result.stderr)
         findings = json.loads(result.stdout)
         self.assertEqual(3 if findings else 0, result.returncode)
@@ -83,7 +73,7 @@ class AuditTestCase(base.NovaTestCase):
     def find(self, *wanted):
         """Audit within this process, without a grace period."""
         found = auditor.Auditor(cells.Cells(argparse.Namespace(
-            database_connection=self.url, cell=None, config_files=None,
+            database_connection=self.database, cell=None, config_files=None,
             config_dirs=None)), wanted or kinds.FAULTS, 0)
         return sorted(
             (one.finding.kind, one.finding.host, one.finding.subject)
@@ -94,39 +84,6 @@ class AuditTestCase(base.NovaTestCase):
         planted = getattr(
             self.fleet, f'plant_{kind.replace("-", "_")}')()
         return [(kind, host, subject) for host, subject in planted]
-
-
-class ServerTestCase(AuditTestCase):
-    """The same on a server, in a database that is made for the class."""
-
-    variable: typing.ClassVar[str]
-
-    @classmethod
-    def setUpClass(cls):
-        if cls.variable not in os.environ:
-            raise unittest.SkipTest(f'{cls.variable} is not set')
-        cls.name = f'pci_filter_{uuid.uuid4().hex[:12]}'
-        cls.administer(f'CREATE DATABASE {cls.name}')
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls.administer(f'DROP DATABASE {cls.name}')
-
-    @classmethod
-    def administer(cls, statement):
-        engine = sa.create_engine(
-            os.environ[cls.variable], isolation_level='AUTOCOMMIT')
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
-
-    def make_cloud(self):
-        url = sa.engine.make_url(os.environ[self.variable])
-        return base.CloudFixture(cell_urls=[
-            url.set(database=self.name).render_as_string(
-                hide_password=False)])
 
 
 class AuditMixin:
@@ -147,8 +104,9 @@ class AuditMixin:
 
     def mend(self):
         """Run the statements, and restart what has to be restarted."""
-        result = run('--database-connection', self.url, '--grace', '0',
-                     '--sql')
+        result = commands.run(
+            'audit', '--database-connection', self.database, '--grace', '0',
+            '--sql')
         self.assertEqual((3, ''), (result.returncode, result.stderr))
         engine = self.cloud.engine(self.cell)
         mended = 0
@@ -190,9 +148,10 @@ class AuditMixin:
         audits = claims = 0
         while not audits or time.monotonic() < end:
             with subprocess.Popen(
-                    [COMMAND, 'audit', '--database-connection', self.url,
-                     '-f', 'json', *arguments], stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE, text=True) as process:
+                    [commands.COMMAND, 'audit', '--database-connection',
+                     self.database, '-f', 'json', *arguments],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    text=True) as process:
                 while process.poll() is None:
                     claims += self.claim_and_free()
                 output, errors = process.communicate()
@@ -231,7 +190,7 @@ class TestSQLite(AuditMixin, AuditTestCase):
 
     def test_each_kind_alone(self):
         """Every fault is told once, whatever it brings with it."""
-        path = sa.engine.make_url(self.url).database
+        path = sa.engine.make_url(self.database).database
         with contextlib.closing(sqlite3.connect(path)) as live, (
                 contextlib.closing(sqlite3.connect(':memory:'))) as before:
             live.backup(before)
@@ -245,9 +204,9 @@ class TestSQLite(AuditMixin, AuditTestCase):
                 self.assertEqual([], self.find())
 
 
-class TestMariaDB(AuditMixin, ServerTestCase):
-    variable = 'PCI_FILTER_TEST_MYSQL_URL'
+class TestMySQL(AuditMixin, AuditTestCase, servers.MySQLMixin):
+    pass
 
 
-class TestPostgreSQL(AuditMixin, ServerTestCase):
-    variable = 'PCI_FILTER_TEST_POSTGRESQL_URL'
+class TestPostgreSQL(AuditMixin, AuditTestCase, servers.PostgreSQLMixin):
+    pass
