@@ -66,7 +66,8 @@ class TagCoverage:
     def add_cell(self, connection: sa.engine.Connection) -> None:
         """Add what there is in a cell.
 
-        :param connection: to the cell's database; only read from
+        :param connection: to the cell's database; only read from. Its
+            transaction is ended whenever some nodes have been read
         :raises sqlalchemy.exc.SQLAlchemyError: when it cannot answer
         """
         uuids = [node.uuid for node in compute_nodes.load_names(connection)]
@@ -77,7 +78,10 @@ class TagCoverage:
                     connection, some, self._needs.by_device, self._providers,
                     self._needs.stored_tags, if_idle)
                 for if_idle in (False, True))
-            for node in compute_nodes.load(connection, some):
+            nodes = compute_nodes.load(connection, some)
+            # No transaction is open for longer than some statements take.
+            connection.rollback()
+            for node in nodes:
                 self._add_available(node, free.get(node.uuid, {}))
                 self._add_idle(node, idle.get(node.uuid, {}))
 

@@ -13,7 +13,12 @@
 
 """What ``pci-filter-status upgrade check`` finds in the cells."""
 
+import fixtures
+import sqlalchemy as sa
+
 from pci_filter.compute import tracker
+from pci_filter.db import read_only
+from pci_filter.objects import tag_coverage
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import servers
 from pci_filter.tests.functional.nova import status
@@ -71,6 +76,21 @@ class TestDevices(status.StatusTestCase):
                             '[filter_scheduler]\npci_in_placement = true')
         self.check(self.results(0, conf=conf), 'Use of pci_stats', 0,
                    ' on 1 hosts: a.')
+
+    def test_no_transaction_lasts(self):
+        self.add('a', 'b', 'c', 'd', 'e')
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.objects.tag_coverage._NODES', 2))
+        coverage = tag_coverage.TagCoverage({}, False)
+        engine = self.cloud.engine(self.cloud.cells[0])
+        with read_only.connect(engine.url.render_as_string(
+                hide_password=False)) as connection:
+            ended = []
+            sa.event.listen(connection, 'rollback', ended.append)
+            coverage.add_cell(connection)
+            self.assertEqual(3, len(ended))
+            self.assertFalse(connection.in_transaction())
+        self.assertEqual(set('abcde'), coverage.hosts)
 
 
 class TestCells(status.StatusTestCase):
