@@ -82,10 +82,10 @@ def _judge_sources(
 
 def find_cells(
     conf: cfg.ConfigOpts,
-) -> tuple[list[cells.Cell], results.Result]:
+) -> tuple[list[cells.Cell], list[str], results.Result]:
     """Find the cells, and tell whether each has what is read.
 
-    :returns: only those that can be read
+    :returns: those that can be read, and the names of those that cannot
     """
     try:
         if not nova_conf.connection(conf, 'api_database'):
@@ -94,13 +94,14 @@ def find_cells(
                 'it with --config-file, beside that of nova-scheduler')
         found = cells.find(conf)
     except cli_base.CommandError as error:
-        return [], results.failure(f'No cell is found: {error}.')
+        return [], [], results.failure(f'No cell is found: {error}.')
     problems = {cell: _problem(cell) for cell in found}
     readable = [cell for cell, problem in problems.items() if not problem]
-    if len(readable) < len(found):
-        return readable, results.failure(' '.join(filter(
+    left_out = [cell.name for cell, problem in problems.items() if problem]
+    if left_out:
+        return readable, left_out, results.failure(' '.join(filter(
             None, problems.values())))
-    return readable, results.success(
+    return readable, [], results.success(
         'All tables and columns that are read are there, in: '
         f'{", ".join(cell.name for cell in found)}.')
 

@@ -14,19 +14,26 @@
 
 from oslo_upgradecheck import upgradecheck
 
+from pci_filter.cli import printable
+
 Result = upgradecheck.Result
+
+
+def of(code: upgradecheck.Code, details: str) -> Result:
+    """Return a result on one line, whatever names it quotes."""
+    return Result(code, printable.printable(details))
 
 
 def success(details: str) -> Result:
     """Return that all is well, or that nothing has to be done."""
-    return Result(upgradecheck.Code.SUCCESS, details)
+    return of(upgradecheck.Code.SUCCESS, details)
 
 
 def warning(details: str) -> Result:
     """Return that the filter works, but not as well as it could."""
-    return Result(upgradecheck.Code.WARNING, details)
+    return of(upgradecheck.Code.WARNING, details)
 
 
 def failure(details: str) -> Result:
     """Return that the filter would not start, or serve nobody."""
-    return Result(upgradecheck.Code.FAILURE, details)
+    return of(upgradecheck.Code.FAILURE, details)

@@ -109,11 +109,11 @@ class UpgradeChecks(upgradecheck.UpgradeCommands):
         return self._sources[1]
 
     @functools.cached_property
-    def _cells(self) -> tuple[list[cells.Cell], results.Result]:
+    def _cells(self) -> tuple[list[cells.Cell], list[str], results.Result]:
         return cell_checks.find_cells(self._conf)
 
     def _check_cells(self) -> results.Result:
-        return self._cells[1]
+        return self._cells[2]
 
     @functools.cached_property
     def _coverage(self) -> tuple[tag_coverage.TagCoverage, list[str]] | None:
@@ -128,9 +128,11 @@ class UpgradeChecks(upgradecheck.UpgradeCommands):
             return results.warning(_NOT_MEASURED)
         coverage, problems = self._coverage
         result = check(coverage, self._name)
-        if problems:
-            return results.failure(' '.join([*problems, result.details or '']))
-        return result
+        details = ' '.join([*problems, result.details or ''])
+        if left_out := self._cells[1]:
+            details += f' (without {", ".join(left_out)})'
+        return results.of(
+            upgradecheck.Code.FAILURE if problems else result.code, details)
 
     def _name(self, hosts: Collection[str]) -> str:
         """Put the names of hosts into a text."""
@@ -167,7 +169,17 @@ class _Parser(argparse.ArgumentParser):
                   f'{self.prog}: {message} (try "{self.prog} --help")\n')
 
 
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments: files are named before the command or after it."""
+    files = _Parser(prog=_NAME, add_help=False)
+    nova_conf.add_arguments(files)
+    named, rest = files.parse_known_args(argv)
+    return argparse.Namespace(
+        **{**vars(_parser().parse_args(rest)), **vars(named)})
+
+
 def _parser() -> _Parser:
+    """Return the parser of all arguments; the files are only in its help."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog=_NAME, description=_DESCRIPTION,
                      epilog=_EXIT_CODES, formatter_class=layout)
@@ -185,6 +197,7 @@ def _parser() -> _Parser:
     check.add_argument(
         '--json', action='store_true',
         help='print JSON with the names of all hosts, not a table')
+    nova_conf.add_arguments(check)
     return parser
 
 
@@ -227,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: arguments, those of the process by default
     :returns: exit code
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parse(argv)
     return process.run(_NAME, lambda: _check(arguments))
 
 

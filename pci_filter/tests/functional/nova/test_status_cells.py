@@ -121,7 +121,9 @@ class TestCells(status.StatusTestCase):
                      " WHERE name = 'cell1'")
         results = self.faulty_cell(2, 'Cell cell1 cannot be read: ', 'refused')
         self.assertNotIn('s3cret', str(results))
-        self.check(results, 'Device Tags', 0, '2 of 2 groups')
+        self.check(results, 'Device Tags', 0, '2 of 2 groups',
+                   ' (without cell1)')
+        self.check(results, 'Use of pci_stats', 0, ' (without cell1)')
         self.check_rest(results)
 
     def no_cell(self, conf, *texts):

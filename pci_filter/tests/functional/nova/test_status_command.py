@@ -13,6 +13,7 @@
 
 """``pci-filter-status upgrade check`` as an operator runs it."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -78,6 +79,14 @@ class TestAllWell(status.StatusTestCase):
                    'NULL on 1 of the 2 hosts', 'could be NULL on all')
         self.check_rest(results)
 
+    def test_names_do_not_control_the_terminal(self):
+        self.add('a')
+        self.cloud.execute(self.cloud.cells[0], (
+            "UPDATE compute_nodes SET host = 'e\x1b[2J\nvil'"))
+        run = self.start('upgrade', 'check')
+        self.assertIn(r'e\x1b[2J\nvil', run.stdout)
+        self.assertNotIn('\x1b', run.stdout)
+
     def test_no_hosts(self):
         results = self.results(0)
         self.check(results, 'Device Tags', 0, 'No PCI device is available')
@@ -99,6 +108,7 @@ class TestAllWell(status.StatusTestCase):
         self.assertNotIn('host10', run.stdout)
         self.assertEqual([], [
             line for line in run.stdout.splitlines() if len(line) > 80])
+        self.assertNotIn('without', run.stdout)
         self.assertEqual(before, [path.read_bytes() for path in paths])
         self.check(self.results(0), 'Use of pci_stats', 0, ', host11.')
 
@@ -228,6 +238,27 @@ class TestTrouble(status.StatusTestCase):
         self.assertIn(f'{faulty}:2', said)
         self.assertNotIn('s3cret', said)
 
+    def test_files_are_named_anywhere(self):
+        """Those before the command and after it count, later ones win."""
+        paths = [self.folder / name for name in ('one.conf', 'two.conf')]
+        paths[0].write_text(self.conf)
+        paths[1].write_text('[pci]\nalias = {"name": "nic"\n')
+        for arguments in (
+                ('--config-file', paths[0], 'upgrade', 'check',
+                 f'--config-file={paths[1]}', '--json'),
+                ('upgrade', 'check', '--json', '--config-file', paths[0],
+                 '--config-file', paths[1])):
+            run = subprocess.run(
+                [status.COMMAND, *arguments], capture_output=True, text=True,
+                check=False, timeout=120)
+            self.assertEqual((2, ''), (run.returncode, run.stderr))
+            found = {one['check']: one for one in json.loads(
+                run.stdout)['checks']}
+            self.assertEqual(2, found['PCI Aliases']['result'])
+            self.assertEqual(0, found['Cell Databases']['result'])
+        self.assertIn('--config-file', self.refused(
+            'upgrade', 'check', '--config-file'))
+
     def test_usage(self):
         for arguments in ((), ('upgrade',), ('upgrade', 'chekc'),
                           ('upgrade', 'check', '--jsno')):
@@ -237,6 +268,7 @@ class TestTrouble(status.StatusTestCase):
         for arguments in (('--help',), ('upgrade', 'check', '--help')):
             run = self.start(*arguments)
             self.assertEqual((0, ''), (run.returncode, run.stderr))
+            self.assertIn('--config-file FILE', run.stdout)
             for code in (0, 1, 2, 255):
                 self.assertRegex(run.stdout, fr'(?m)^  {code} +\w')
 
