@@ -73,8 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         '--database-connection', metavar='URL',
         help='read only the cell with this database, in the syntax of '
-             '[database]connection, without the API database. Others on this '
-             'machine can see a password given here')
+             '[database]connection, without the API database. [pci]alias and '
+             '[pci_filter] are read from the configuration all the same, if '
+             'there is any. Others on this machine can see a password given '
+             'here')
 
 
 def find(conf: cfg.ConfigOpts, name: str | None = None) -> list[Cell]:
