@@ -34,11 +34,11 @@ _COLUMNS: typing.Final = (
 #: Vendor, product, NUMA node, type and address.
 _Kind = tuple[str, str, 'int | None', str, str]
 
-#: Those of a table that fits a terminal.
-_SHORT_COLUMNS: typing.Final = (
+#: Those of a table, which is to fit a terminal.
+_TABLE_COLUMNS: typing.Final = (
     'cell', 'host', 'device', 'numa', 'free', 'tags')
 
-#: What is not worth a line in such a table.
+#: What is not worth a line in a table unless everything is.
 _USUAL_TAG: typing.Final = ('remote_managed', 'false')
 
 
@@ -59,17 +59,24 @@ class Row(typing.NamedTuple):
     rp_uuid: str | None
     blocked: bool
 
-    def short(self) -> Sequence[object]:
-        """Return the values for a table that fits a terminal."""
+    def of_table(self, whole: bool) -> Sequence[object]:
+        """Return the values of ``_TABLE_COLUMNS``.
+
+        :param whole: whether to leave nothing out
+        """
         kind = self.dev_type.removeprefix('type-')
+        host = [self.host]
+        device = [f'{self.vendor_id}:{self.product_id} {kind}', self.address]
+        if whole and self.node != self.host:
+            host.append(self.node)
+        if whole and self.rp_uuid is not None:
+            device.append(self.rp_uuid)
         return (
-            self.cell, self.host,
-            [f'{self.vendor_id}:{self.product_id} {kind}', self.address],
-            self.numa_node,
+            self.cell, host, device, self.numa_node,
             f'{self.free}/{self.total}' + (' blocked' * self.blocked),
             'unknown' if self.tags is None else {
                 key: value for key, value in self.tags.items()
-                if (key, value) != _USUAL_TAG})
+                if whole or (key, value) != _USUAL_TAG})
 
 
 class PoolList(base.Lister):
@@ -80,15 +87,18 @@ class PoolList(base.Lister):
     [pci_filter]tag_sources says. Nothing is written anywhere, and an account
     that may only read is enough.
 
-    A table shows the pools in short unless --long or -c is given. The other
-    formats always have all columns:
+    A table is made for terminals of 80 columns and puts several values into
+    one cell. The columns of the other formats, from which -c chooses in a
+    table too:
 
     * free: devices that are available
     * total: devices that there would be without instances
     * address: that of the physical function that the devices belong to, or
       of the only device itself
-    * tags: what the operator says of the devices; null ("unknown" in a table)
-      if no source knows, and then no request can get them
+    * tags: what the operator says of the devices. null, or "unknown" in a
+      table, if none of the sources knows the devices: then no request can get
+      them. That may change once a device in use is free, but where some are
+      free, see to [pci_filter]tag_sources
     * rp_uuid: resource provider of the devices in placement, if any
     * blocked: whether a physical function, or something carved out of it, is
       in use, so that a claim of the other would fail
@@ -105,7 +115,9 @@ named on stderr, 2 if the command could not be run.
         hosts.add_arguments(parser)
         parser.add_argument(
             '--long', action='store_true',
-            help='all columns in a table, too')
+            help='in a table, also tell the node if it is not called as the '
+                 'host is, the resource provider below the device, and '
+                 'remote_managed=false')
         return parser
 
     def take_action(
@@ -118,10 +130,10 @@ named on stderr, 2 if the command could not be run.
         some_cells = cells.Cells(parsed_args)
         rows = self._rows(
             hosts.Hosts(parsed_args, some_cells), some_cells)
-        if parsed_args.formatter != 'table' or parsed_args.long or (
-                parsed_args.columns):
+        if parsed_args.formatter != 'table' or parsed_args.columns:
             return _COLUMNS, rows
-        return _SHORT_COLUMNS, (row.short() for row in rows)
+        return _TABLE_COLUMNS, (
+            row.of_table(parsed_args.long) for row in rows)
 
     def _rows(
         self, some_hosts: Iterable[hosts.Host], some_cells: cells.Cells,

@@ -27,6 +27,7 @@ from pci_filter.cli.demo import cloud as embedded
 from pci_filter.cli.demo import compute_host
 from pci_filter.cli.demo import hardware
 from pci_filter.cli.demo import scheduling
+from pci_filter.cli import pool_list
 from pci_filter.tests.functional.db import base
 from pci_filter.tests.functional.nova import commands
 
@@ -422,10 +423,12 @@ class TestSQLite(_FleetTests, testtools.TestCase):
             self.assertIn(line, lines, text)
 
     def test_long_table_and_chosen_columns(self):
-        text = self.run_command('pool', 'list', '--long', '--host=gpu-0')
-        self.assertEqual(
-            COLUMNS, [part.strip() for part in text.splitlines()[1].split('|')
-                      if part.strip()])
+        lines = self.run_command(
+            'pool', 'list', '--long', '--host=net-0').splitlines()
+        self.assertEqual([], [line for line in lines if len(line) > 80])
+        self.assertIn(' remote_managed=false ', '\n'.join(lines))
+        self.assertNotIn('remote_managed', self.run_command(
+            'pool', 'list', '--host=net-0'))
         text = self.run_command('pool', 'list', '-c', 'total')
         self.assertEqual('| total |', text.splitlines()[1])
 
@@ -454,6 +457,25 @@ class TestSQLite(_FleetTests, testtools.TestCase):
         self.assertIn(
             "cmds='audit capacity complete demo explain help pool'",
             result.stdout)
+
+
+class TestTable(testtools.TestCase):
+
+    def test_long_table_leaves_nothing_out(self):
+        row = pool_list.Row(
+            'cell1', 'a', 'a.example', '8086', '154c', 0, 'type-VF',
+            '0000:81:00.0', 1, 2, {'remote_managed': 'false'}, 'uuid', True)
+        device = ['8086:154c VF', '0000:81:00.0']
+        self.assertEqual(
+            ('cell1', ['a'], device, 0, '1/2 blocked', {}),
+            row.of_table(False))
+        self.assertEqual(
+            ('cell1', ['a', 'a.example'], [*device, 'uuid'], 0,
+             '1/2 blocked', {'remote_managed': 'false'}), row.of_table(True))
+        row = row._replace(node='a', rp_uuid=None, tags=None)
+        self.assertEqual(
+            ('cell1', ['a'], device, 0, '1/2 blocked', 'unknown'),
+            row.of_table(True))
 
 
 class TestHostsAlike(testtools.TestCase):
