@@ -131,7 +131,7 @@ class TestCommandProperty(base.NovaTestCase):
                 self.assertEqual(sum(granted.values()), total)
                 filled.extend(granted.values())
 
-        self.for_all(check, examples=30)
+        self.for_all(check, examples=50)
         print(f'capacity: {len(filled)} hosts, {sum(map(bool, filled))} with '
               f'some, {sum(filled)} claims, seed {tests_base.SEED}')
         self.assertGreater(len(filled), ENOUGH_FILLED)
