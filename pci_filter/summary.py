@@ -75,7 +75,8 @@ def entries(text: str) -> list[object]:
 
     :param text: a serialized PciDevicePoolList of any version, or the list of
         dicts (or single dict) that preceded it
-    :raises ValueError: in a few words, why Nova cannot read it
+    :raises ValueError: in a few words, why it is no summary. What is not JSON
+        Nova takes for an empty one, on the rest it fails
         (nova.objects.pci_device_pool, from_pci_stats)
     """
     try:

@@ -20,7 +20,6 @@ with a finding of its own is no evidence for another one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-import datetime
 import itertools
 
 from pci_filter.audit import facts as facts_module
@@ -34,15 +33,15 @@ from pci_filter.audit import summaries
 
 def examine(
     facts: facts_module.NodeFacts, summary_expected: bool = True,
-    summary_due: datetime.datetime = datetime.datetime.max,
+    pending: summaries.Pending | None = None,
 ) -> list[finding.Finding]:
     """Look at one compute node.
 
     :param facts: all that concerns it
     :param summary_expected: whether nova-compute is to write a summary;
         where the rows have all that is in there it need not in any case
-    :param summary_due: what was written to the rows until then, in UTC, has
-        to be in the summary
+    :param pending: when what is written to the rows may be in the summary or
+        not; None for never
     """
     found = [*rows.check(facts), *owners.check(facts)]
     doubtful = _devices(facts, found)
@@ -52,7 +51,7 @@ def examine(
     doubtful |= _devices(facts, related)
     return [*itertools.chain(
         found, unreadable, related, unmet,
-        summaries.check(facts, doubtful, summary_expected, summary_due),
+        summaries.check(facts, doubtful, summary_expected, pending),
         providers.check(facts, doubtful | _devices(facts, unreadable)))]
 
 

@@ -18,6 +18,7 @@ Plain data, as the rows have it; who reads it is ``pci_filter.db.audit_facts``.
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import datetime
 import functools
 import json
 import typing
@@ -65,7 +66,7 @@ class Device(typing.NamedTuple):
     numa_node: int | None
     parent_addr: str | None
     extra_info: str | None
-    updated: object
+    updated: datetime.datetime | None
 
     @property
     def family(self) -> str:
@@ -89,7 +90,7 @@ class Node(typing.NamedTuple):
     host: str | None
     hypervisor_hostname: str | None
     pci_stats: str | None
-    updated: object = None
+    updated: datetime.datetime | None = None
 
 
 class Instance(typing.NamedTuple):

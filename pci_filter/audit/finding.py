@@ -17,6 +17,8 @@ import dataclasses
 import enum
 import typing
 
+from pci_filter import printable
+
 #: Values by column.
 Values = Mapping[str, object]
 
@@ -98,7 +100,5 @@ def one_line(text: object, length: int = 60) -> str:
     What is stored can be anything, and control characters would end a
     comment, or do worse on a terminal.
     """
-    line = ''.join(
-        character if character.isprintable() else ' '
-        for character in str(text))
+    line = printable.printable(str(text))
     return line if len(line) <= length else line[:length - 3] + '...'

@@ -37,6 +37,17 @@ _RESTART: typing.Final = (
     'nova-compute makes the summary anew when it is restarted')
 
 
+class Pending(typing.NamedTuple):
+    """When rows are written that the summary does not have to have yet.
+
+    :param since: what was written before is in there, in UTC
+    :param until: nobody can have written later, but with a clock that is wrong
+    """
+
+    since: datetime.datetime
+    until: datetime.datetime
+
+
 @dataclasses.dataclass
 class _Rows:
     """The devices of one pool, by their rows."""
@@ -49,7 +60,7 @@ class _Rows:
 
 def check(
     facts: facts_module.NodeFacts, doubtful: Collection[int],
-    summary_expected: bool, due: datetime.datetime,
+    summary_expected: bool, pending: Pending | None = None,
 ) -> Iterator[finding.Finding]:
     """Compare what the summary offers with what is available.
 
@@ -60,7 +71,8 @@ def check(
     :param doubtful: ids of rows with findings of their own: they may count
         or not
     :param summary_expected: whether a summary that is NULL is a fault
-    :param due: what was written to the rows until then has to be in there
+    :param pending: when what is written to the rows may be in there or not;
+        None for never
     """
     try:
         pools = parse(facts.node.pci_stats)
@@ -80,12 +92,12 @@ def check(
     counts = _count_pools(pools)
     for key in sorted({*rows, *counts}, key=str):
         found = rows.get(key)
-        if found is None or not _is_late(facts.node, found, due):
+        if not (found and pending and _is_late(facts.node, found, pending)):
             yield from _compare(facts, key, counts.get(key), found)
 
 
 def _is_late(
-    node: facts_module.Node, rows: _Rows, due: datetime.datetime,
+    node: facts_module.Node, rows: _Rows, pending: Pending,
 ) -> bool:
     """Tell whether the summary may be right as soon as it is written.
 
@@ -93,9 +105,8 @@ def _is_late(
     the rows at once, and to the summary with the next periodic update
     (nova.compute.resource_tracker, claim_pci_devices).
     """
-    return rows.newest > due and not (
-        isinstance(node.updated, datetime.datetime)
-        and node.updated > rows.newest)
+    return pending.since < rows.newest < pending.until and not (
+        node.updated and node.updated > rows.newest)
 
 
 def _compare(
@@ -178,8 +189,7 @@ def _count_rows(
     for device in facts.devices:
         rows = counted.setdefault(device.pool, _Rows())
         rows.total += 1
-        if isinstance(device.updated, datetime.datetime):
-            # It is a text if it is all zeros, on MariaDB.
+        if device.updated:
             rows.newest = max(rows.newest, device.updated)
         if device.id in doubtful:
             rows.doubtful += 1

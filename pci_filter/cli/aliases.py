@@ -27,7 +27,7 @@ from oslo_utils import strutils
 
 from pci_filter.cli import base
 from pci_filter.cli import fault
-from pci_filter.cli import printable
+from pci_filter import printable
 
 ALIAS_OPTION: typing.Final = '[pci]alias'
 

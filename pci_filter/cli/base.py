@@ -24,8 +24,8 @@ import typing
 from cliff import command
 from cliff import lister
 
-from pci_filter.cli import printable
 from pci_filter import exception
+from pci_filter import printable
 
 #: Some cell could not be read; what is shown is of the others.
 EXIT_CELL_UNREAD: typing.Final = 1

@@ -130,7 +130,9 @@ def _content(pools: objects.PciDevicePoolList) -> Hashable:
 
     Sockets are loaded only where they matter.
     """
-    return (bool(pools.unknown), pools.sockets, *(
+    return (pools.sockets, *(
+        (group.kind, group.available, group.in_use)
+        for group in pools.unknown), *(
         (pool.kind, pool.count, pool.blocked) for pool in pools))
 
 

@@ -28,11 +28,11 @@ import sqlalchemy as sa
 
 from pci_filter.cli import base
 from pci_filter.cli import nova_conf
-from pci_filter.cli import printable
 from pci_filter.db import cell_mappings
 from pci_filter.db import read_only
 from pci_filter.db import tables
 from pci_filter import exception
+from pci_filter import printable
 
 LOG = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ from pci_filter.cli import base
 from pci_filter.cli import cells
 from pci_filter.cli import hosts
 from pci_filter.cli import mistakes
-from pci_filter.cli import printable
 from pci_filter.cli import reasons
 from pci_filter.cli import wanted
 from pci_filter import matching
 from pci_filter.objects import device_requests
+from pci_filter import printable
 
 LOG = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import re
 import typing
 
 from pci_filter.cli import base
-from pci_filter.cli import printable
+from pci_filter import printable
 
 #: Columns of a line that are shown to either side of the fault.
 _WINDOW: typing.Final = 60

@@ -13,7 +13,6 @@
 """The hosts that a command looks at, with their pools."""
 
 import argparse
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import fnmatch
@@ -24,7 +23,6 @@ import sqlalchemy as sa
 
 from pci_filter.cli import base
 from pci_filter.cli import cells
-from pci_filter.cli import printable
 from pci_filter.cli import progress
 from pci_filter.db import compute_nodes
 from pci_filter.db import device_groups
@@ -97,7 +95,7 @@ class Hosts:
             raise base.CommandError(f'no host matches {self._pattern!r}')
 
     def _read(
-        self, start: Callable[[str, int], Callable[[], None]],
+        self, start: progress.Start,
         cell: cells.Cell, connection: sa.engine.Connection,
     ) -> Iterator[Host]:
         """Yield the hosts of a cell, many of them read at a time."""
@@ -106,8 +104,7 @@ class Hosts:
              if self._pattern is None
              or fnmatch.fnmatchcase(node.host, self._pattern)),
             key=lambda node: (node.host, node.nodename))
-        step = start(
-            printable.printable(f'cell {cell.name}'), len(nodes))
+        step = start(f'cell {cell.name}', len(nodes))
         for first in range(0, len(nodes), device_groups.NODES_PER_STATEMENT):
             uuids = [node.uuid for node in nodes[
                 first:first + device_groups.NODES_PER_STATEMENT]]

@@ -22,32 +22,43 @@ import typing
 from rich import console as rich_console
 from rich import progress as rich_progress
 
+from pci_filter import printable
+
+
+#: How many there are, or what counts them if somebody wants to know.
+Steps = int | Callable[[], int]
+
+#: Starts a task, and returns what to call after each step of it.
+Start = Callable[[str, Steps], Callable[[], None]]
+
 
 @contextlib.contextmanager
 def on_terminal(
     visible: bool = True,
-) -> Iterator[Callable[[str, int], Callable[[], None]]]:
+) -> Iterator[Start]:
     """Show progress on stderr if that is a terminal.
 
     :param visible: whether to show it at all
 
-    Yields what to call with the title of a task and its number of steps; it
-    returns what to call after each step.
+    Yields what to call with the title of a task and its number of steps, or
+    what counts them; it returns what to call after each step.
     """
     if not (visible and sys.stderr.isatty()):
         # Before 15.0, rich ends a progress that it does not show with a line.
         yield lambda title, steps: lambda: None
         return
     progress = rich_progress.Progress(
-        rich_progress.TextColumn('{task.description}'),
+        rich_progress.TextColumn('{task.description}', markup=False),
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeElapsedColumn(),
         console=rich_console.Console(stderr=True),
         transient=True)
 
-    def start(title: str, steps: int) -> Callable[[], None]:
-        task = progress.add_task(title, total=steps)
+    def start(title: str, steps: Steps) -> Callable[[], None]:
+        task = progress.add_task(
+            printable.printable(title),
+            total=steps if isinstance(steps, int) else steps())
         return lambda: progress.advance(task)
 
     stderr = sys.stderr

@@ -22,8 +22,8 @@ from cliff import app
 from cliff import commandmanager
 
 from pci_filter.cli import base
-from pci_filter.cli import printable
 from pci_filter.cli import process
+from pci_filter import printable
 
 
 class _Formatter(logging.Formatter):

@@ -23,10 +23,10 @@ from pci_filter.cli import aliases
 from pci_filter.cli import base
 from pci_filter.cli import cells
 from pci_filter.cli import nova_conf
-from pci_filter.cli import printable
 from pci_filter.db import read_only
 from pci_filter.db import request_specs
 from pci_filter import exception
+from pci_filter import printable
 
 
 class GuestCell(typing.NamedTuple):
@@ -101,8 +101,8 @@ def find(
     if parsed_args.numa_policy and not numa_guest:
         # Nova asks no policy of a guest that has no place on the host.
         raise base.CommandError(
-            '--numa-policy says how near to the guest devices have to be: '
-            'say with --numa-cells where that is')
+            '--numa-policy needs --numa-cells: the NUMA nodes of the host '
+            'that the guest is on')
     if parsed_args.aliases:
         requests = _of_aliases(parsed_args.aliases, some_cells)
     elif parsed_args.json_requests:

@@ -14,7 +14,7 @@
 
 from oslo_upgradecheck import upgradecheck
 
-from pci_filter.cli import printable
+from pci_filter import printable
 
 Result = upgradecheck.Result
 

@@ -58,4 +58,8 @@ def _select(
     nodes = tables.compute_nodes.c
     return sa.select(
         nodes.uuid, nodes.host, nodes.hypervisor_hostname, *more,
-    ).where(nodes.deleted == 0).order_by(nodes.id)
+    ).where(
+        nodes.deleted == 0,
+        # Nova schedules to none without them, but its schema allows that.
+        nodes.uuid.is_not(None), nodes.host.is_not(None),
+    ).order_by(nodes.id)

@@ -12,9 +12,37 @@
 
 """The columns of Nova's cell database that are read, and no others."""
 
+from collections.abc import Callable
+import contextlib
+import datetime
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
+
+
+class Moment(sa.types.TypeDecorator[datetime.datetime]):
+    """A time as Nova stores it; None for whatever else a row has.
+
+    SQLite takes anything, and MariaDB gives a text for a date of zeros.
+    """
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def result_processor(
+        self, dialect: sa.engine.Dialect, coltype: object,
+    ) -> Callable[[object], datetime.datetime | None]:
+        """Return what makes a time of what the driver returns."""
+        return _parse_moment
+
+
+def _parse_moment(value: object) -> datetime.datetime | None:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = datetime.datetime.fromisoformat(value)
+    return value if isinstance(value, datetime.datetime) else None
+
 
 compute_nodes = sa.Table(
     'compute_nodes', metadata,
@@ -25,7 +53,7 @@ compute_nodes = sa.Table(
     sa.Column('pci_stats', sa.Text),
     sa.Column('numa_topology', sa.Text),
     sa.Column('deleted', sa.Integer),
-    sa.Column('updated_at', sa.DateTime),
+    sa.Column('updated_at', Moment),
 )
 
 pci_devices = sa.Table(
@@ -45,7 +73,7 @@ pci_devices = sa.Table(
     sa.Column('request_id', sa.String(36)),
     sa.Column('deleted', sa.Integer),
     sa.Column('deleted_at', sa.DateTime),
-    sa.Column('updated_at', sa.DateTime),
+    sa.Column('updated_at', Moment),
 )
 
 instances = sa.Table(

@@ -30,6 +30,7 @@ from pci_filter import audit
 from pci_filter.audit import finding
 from pci_filter.audit import rows
 from pci_filter.audit import second_look
+from pci_filter.audit import summaries
 from pci_filter.cli import cells as cells_module
 from pci_filter.cli import nova_conf
 from pci_filter.cli import progress
@@ -143,14 +144,17 @@ class Auditor:
         node_ids: Collection[int] | None = None,
     ) -> Iterator[finding.Finding]:
         """Yield what is found of these kinds on some compute nodes."""
-        summary_due = timeutils.utcnow() - self._summary_delay
+        now = timeutils.utcnow()
+        pending = summaries.Pending(
+            now - self._summary_delay, now + self._summary_delay)
         with progress.on_terminal(self._show_progress) as start:
-            advance = start(cell.name, (
+            advance = start(cell.name, lambda: (
                 audit_facts.count(connection) if node_ids is None
                 else len(node_ids)))
             for facts in audit_facts.load(connection, node_ids):
                 for one in audit.examine(
-                        facts, self._summary_expected, summary_due):
+                        facts, self._summary_expected,
+                        pending if self._grace else None):
                     if one.kind in self._kinds:
                         yield one
                 advance()

@@ -20,8 +20,8 @@ import typing
 
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
-from pci_filter.cli import printable
 from pci_filter.db import repairs
+from pci_filter import printable
 
 HEADER: typing.Final = (
     'What pci-filter audit found. Review each statement. Stop nova-compute '

@@ -20,6 +20,7 @@ from pci_filter.audit import facts
 from pci_filter.audit import finding
 from pci_filter.audit import kinds
 from pci_filter.audit import rows
+from pci_filter.audit import summaries
 from pci_filter.tests import base
 
 NODE = facts.Node(1, 'host', 'node', None)
@@ -84,7 +85,7 @@ class AuditTestCase(base.UnitTestCase):
 
     def examine(
         self, *devices, stats=None, instances=(), wanting=(), migrations=(),
-        expected=False, holdings=None, due=datetime.datetime.max,
+        expected=False, holdings=None, pending=None,
         updated=None,
     ):
         """Return kind and subject of all that is found."""
@@ -99,7 +100,7 @@ class AuditTestCase(base.UnitTestCase):
         self.found = audit.examine(facts.NodeFacts(
             NODE._replace(pci_stats=stats, updated=updated), devices,
             {one.uuid: one for one in instances}, wanting, held, moves),
-            expected, due)
+            expected, pending)
         for one in self.found:
             self.assertIn(one.kind, kinds.KINDS)
             # A statement, or why there is none.
@@ -162,7 +163,7 @@ class TestRows(AuditTestCase):
     def test_nothing_can_be_smuggled_into_a_line(self):
         self.examine(device(1, 'x\n\x1b[2J' + 'y' * 100))
         self.assertEqual(
-            "pci_devices.status is 'x  [2J" + 'y' * 27 + "...'",
+            "pci_devices.status is 'x\\n\\x1b[2J" + 'y' * 23 + "...'",
             self.found[0].stored)
         self.assertTrue(self.found[0].stored.isprintable())
 
@@ -369,23 +370,26 @@ class TestSummary(AuditTestCase):
     def test_late(self):
         """Who writes rows only leaves the summary to the next update."""
         minute = datetime.timedelta(minutes=1)
-        zeros = '0000-00-00 00:00:00'
+        pending = summaries.Pending(NOON - minute, NOON + minute)
         late, told = [], ['summary-count', 'summary-missing']
         for written, node_written, expected in (
                 (NOON, None, late), (NOON, NOON - minute, late),
                 # In the same second.
                 (NOON, NOON, late), (NOON, NOON + minute, told),
-                (NOON, zeros, late), (zeros, None, told),
-                (NOON - minute, None, told), (None, None, told)):
-            self.assertEqual(expected, [kind for kind, _ in self.examine(
-                device(1, updated=written),
-                port(updated=written),
-                stats=summary(pool(2)), updated=node_written,
-                due=NOON - minute)], (written, node_written))
+                (NOON - minute, None, told), (None, None, told),
+                # By a clock that is wrong.
+                (NOON + minute, None, told)):
+            def found(**more):
+                return [kind for kind, _ in self.examine(
+                    device(1, updated=written), port(updated=written),
+                    stats=summary(pool(2)), updated=node_written, **more)]
+
+            self.assertEqual(expected, found(pending=pending), written)
+            self.assertEqual(told, found())
         # Of another pool it says nothing.
         self.assertEqual(['summary-missing'], [kind for kind, _ in (
             self.examine(device(1, updated=NOON), gpu(2),
-                         stats=summary(pool(2)), due=NOON - minute))])
+                         stats=summary(pool(2)), pending=pending))])
 
     def test_all_in_use(self):
         """Nova drops such a pool when it is restarted."""

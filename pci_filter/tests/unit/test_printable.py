@@ -15,7 +15,7 @@
 import hypothesis
 from hypothesis import strategies
 
-from pci_filter.cli import printable
+from pci_filter import printable
 from pci_filter.tests import base
 
 

@@ -12,6 +12,7 @@
 
 """Connections that can only read, on every database."""
 
+import datetime
 import pathlib
 import tempfile
 
@@ -122,18 +123,27 @@ class TestSQLite(_Tests, base.DatabaseMixin, testtools.TestCase):
             'file is not a database',
             unreadable(f'sqlite:///{path}', 'SELECT 1 FROM sqlite_master'))
 
-    def test_what_no_nova_stored(self):
+    def test_moments(self):
         self.add_nodes(1)
-        self.connection.execute(
-            sa.text("UPDATE compute_nodes SET updated_at = 'once'"))
-        self.connection.commit()
-
-        def read():
+        noon = datetime.datetime(2026, 11, 23, 12)
+        for stored, read in (
+                ('2026-11-23 12:00:00', noon),
+                ('2026-11-23 12:00:00.000000', noon), (None, None),
+                ('once', None), (5, None), ('0000-00-00 00:00:00', None)):
+            self.connection.execute(sa.text(
+                'UPDATE compute_nodes SET updated_at = :stored'),
+                {'stored': stored})
+            self.connection.commit()
             with read_only.connect(self.url) as connection:
-                connection.execute(
-                    sa.select(tables.compute_nodes.c.updated_at)).all()
+                self.assertEqual(read, connection.execute(sa.select(
+                    tables.compute_nodes.c.updated_at)).scalar_one())
 
-        self.assertIn('once', str(self.assertRaises(
+    def test_what_no_nova_stored(self):
+        def read():
+            with read_only.connect(self.url):
+                raise ValueError('a row has no vendor')
+
+        self.assertEqual('a row has no vendor', str(self.assertRaises(
             exception.DatabaseUnreadable, read)))
 
 

@@ -254,8 +254,10 @@ class TestErrors(testtools.TestCase):
 
     def test_progress_on_a_terminal(self):
         """Bars are on stderr, and what goes wrong is above them."""
+        _, url = self.good_cell()
         path = self.api_database(
-            ('gone', f'sqlite:///{self.folder}/gone.db'), self.good_cell())
+            ('gone', f'sqlite:///{self.folder}/gone.db'),
+            ('good [/b]\x1b]0;x', url))
         terminal, stderr = pty.openpty()
         process = subprocess.Popen(
             [commands.COMMAND, *POOL_LIST, f'--config-file={path}'],
@@ -275,7 +277,8 @@ class TestErrors(testtools.TestCase):
         self.assertIn(
             'pci-filter: cell gone cannot be read: unable to open database '
             'file\r\n', shown.decode())
-        self.assertRegex(shown.decode(), 'cell good .*3/3')
+        self.assertRegex(
+            shown.decode(), r'cell good \[/b\]\\x1b\]0;x .*3/3')
 
     def test_cell_that_does_not_answer(self):
         path = self.api_database(self.good_cell(), (

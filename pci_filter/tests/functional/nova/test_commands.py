@@ -133,6 +133,22 @@ class _FleetTests:
             'unknown, see [pci_filter]tag_sources (devices whose tags are '
             'unknown are left out)', row['reason'])
 
+    def test_unknown_tags_of_each_host(self):
+        """Hosts are alike only if as many devices have unknown tags."""
+        self.fleet.conf.write(tag_sources='device_spec')
+
+        def reasons(*arguments):
+            return {row['host']: row['reason'] for row in json.loads(
+                commands.run(
+                    'capacity', '--alias', 'vf', *arguments, '-f', 'json',
+                    f'--config-file={self.fleet.conf.path}').stdout)
+                    if row['host']}
+
+        together = reasons('--host=net-*')
+        self.assertLess(1, len(set(together.values())))
+        for host, reason in together.items():
+            self.assertEqual({host: reason}, reasons(f'--host={host}'))
+
     def test_unknown_tags_are_not_missing_tags(self):
         """Nobody says that devices lack a tag if nobody knows theirs."""
         self.fleet.conf.write(
