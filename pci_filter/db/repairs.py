@@ -53,6 +53,12 @@ def statement(repair: finding.Repair, dialect: sa.engine.Dialect) -> str:
     return f'{compiled};'
 
 
+def not_compared(repair: finding.Repair) -> list[str]:
+    """Return the columns whose values the statement does not compare."""
+    return [name for name, value in sorted(repair.found.items())
+            if not _can_be_shown(value)]
+
+
 def _can_be_shown(value: object) -> bool:
     """Tell whether a value does no harm in a line on a terminal."""
     text = str(value)

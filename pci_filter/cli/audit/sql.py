@@ -42,6 +42,10 @@ def lines(found: auditor.Found) -> Iterator[str]:
     if one.repairs:
         yield from comment(kind.cure)
     for repair in one.repairs:
+        for column in repairs.not_compared(repair):
+            yield from comment(
+                f'Whether {repair.table}.{column} is still the same is not '
+                'asked: its value cannot be shown here.')
         yield repairs.statement(repair, found.dialect)
     if not one.repairs:
         yield from comment(f'No statement: {one.no_repair}.')

@@ -102,6 +102,14 @@ class TestSql(base.UnitTestCase):
         for line in self.lines(stored='x\x1b[2J', host='\x07\n'):
             self.assertTrue(line.isprintable(), line)
 
+    def test_what_is_not_compared_is_told(self):
+        for value, told in (('x', False), ('\x1b', True)):
+            lines = self.lines(repairs=(finding.Repair(
+                'pci_devices', 5, {'extra_info': value},
+                {'extra_info': '{}'}),), no_repair='')
+            self.assertEqual(told, any(
+                'Whether pci_devices.extra_info' in line for line in lines))
+
     def test_long_values_are_not_compared(self):
         for length, compared in ((1000, True), (1001, False)):
             self.assertEqual(compared, 'extra_info =' in repairs.statement(

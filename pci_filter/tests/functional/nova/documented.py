@@ -21,6 +21,8 @@ import pathlib
 import re
 import textwrap
 
+from nova import utils
+
 _PAGE = pathlib.Path(__file__).resolve().parents[4].joinpath(
     'doc', 'source', 'user', 'what-happens-when.rst')
 
@@ -53,6 +55,12 @@ def lines() -> dict[str, str]:
                 _PAGE.read_text(encoding='utf-8'))}
 
 
+def _is_on_eventlet() -> bool:
+    # Older releases know nothing else.
+    in_threads = getattr(utils, 'concurrency_mode_threading', None)
+    return not (in_threads and in_threads())
+
+
 def pattern(name: str, rejects: bool = False) -> 're.Pattern[str]':
     """Return what matches a documented line, and nothing else.
 
@@ -62,6 +70,8 @@ def pattern(name: str, rejects: bool = False) -> 're.Pattern[str]':
     line = lines()[name]
     if rejects:
         line = line.replace(_SUMMARY, _REJECT)
-    alike = [line, *(line.replace(*words) for words in _ON_EVENTLET)]
+    alike = [line]
+    if _is_on_eventlet():
+        alike += [line.replace(*words) for words in _ON_EVENTLET]
     return re.compile('|'.join(
         '.+?'.join(map(re.escape, _VARIABLE.split(one))) for one in alike))
