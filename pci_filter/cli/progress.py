@@ -24,7 +24,6 @@ from rich import progress as rich_progress
 
 from pci_filter import printable
 
-
 #: How many there are, or what counts them if somebody wants to know.
 Steps = int | Callable[[], int]
 

@@ -41,12 +41,13 @@ def statement(repair: finding.Repair, dialect: sa.engine.Dialect) -> str:
     :param dialect: of a connection to the database that it is meant for
     """
     table = tables.metadata.tables[repair.table]
+    skipped = not_compared(repair)
     update = sa.update(table).where(
         table.c.id == repair.id, *(
             table.c[name].is_(None) if value is None
             else table.c[name] == value
             for name, value in sorted(repair.found.items())
-            if _can_be_shown(value))
+            if name not in skipped)
     ).values(_values(table, repair.change))
     compiled = update.compile(
         dialect=_plain(dialect), compile_kwargs={'literal_binds': True})
@@ -54,15 +55,12 @@ def statement(repair: finding.Repair, dialect: sa.engine.Dialect) -> str:
 
 
 def not_compared(repair: finding.Repair) -> list[str]:
-    """Return the columns whose values the statement does not compare."""
+    """Return the columns whose values the statement does not compare.
+
+    What is not printable can do harm on a terminal, or end the line.
+    """
     return [name for name, value in sorted(repair.found.items())
-            if not _can_be_shown(value)]
-
-
-def _can_be_shown(value: object) -> bool:
-    """Tell whether a value does no harm in a line on a terminal."""
-    text = str(value)
-    return text.isprintable() and len(text) <= _LONGEST
+            if not str(value).isprintable() or len(str(value)) > _LONGEST]
 
 
 def _values(

@@ -144,17 +144,18 @@ class Auditor:
         node_ids: Collection[int] | None = None,
     ) -> Iterator[finding.Finding]:
         """Yield what is found of these kinds on some compute nodes."""
-        now = timeutils.utcnow()
-        pending = summaries.Pending(
-            now - self._summary_delay, now + self._summary_delay)
+        pending = None
+        if self._grace:
+            now = timeutils.utcnow()
+            pending = summaries.Pending(
+                now - self._summary_delay, now + self._summary_delay)
         with progress.on_terminal(self._show_progress) as start:
             advance = start(cell.name, lambda: (
                 audit_facts.count(connection) if node_ids is None
                 else len(node_ids)))
             for facts in audit_facts.load(connection, node_ids):
                 for one in audit.examine(
-                        facts, self._summary_expected,
-                        pending if self._grace else None):
+                        facts, self._summary_expected, pending):
                     if one.kind in self._kinds:
                         yield one
                 advance()

@@ -19,6 +19,7 @@ import collections
 from collections.abc import Iterator
 from collections.abc import Sequence
 import os
+import sys
 import textwrap
 import typing
 
@@ -159,10 +160,11 @@ class Audit(base.Lister):
         wanted = [name for name in kinds.KINDS
                   if name in (parsed_args.kinds or kinds.FAULTS)]
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
+        # Nobody would want the bars between the rows, or statements.
+        streams = base.streams_to_terminal(parsed_args) or (
+            parsed_args.sql and sys.stdout.isatty())
         audit = auditor.Auditor(
-            self._cells, wanted, parsed_args.grace,
-            # Nobody would want the bars between the rows.
-            not base.streams_to_terminal(parsed_args))
+            self._cells, wanted, parsed_args.grace, not streams)
         for found in audit.findings():
             kind = found.finding.kind
             counts[found.cell, kind] += 1
