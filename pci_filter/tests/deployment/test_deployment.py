@@ -23,6 +23,7 @@ import unittest
 from pci_filter.tests.deployment import base
 from pci_filter.tests.deployment import books
 from pci_filter.tests.deployment import configuration
+from pci_filter.tests.deployment import hosts
 from pci_filter.tests.deployment import processes
 
 
@@ -119,6 +120,9 @@ class TestDeployment(base.DeploymentTestCase):
 
     def _reconfigure(self, lines):
         self.cloud.configuration.write_scheduler(lines)
+        self._restart_scheduler()
+
+    def _restart_scheduler(self):
         self.cloud.scheduler.stop()
         self.cloud.scheduler.start()
 
@@ -195,6 +199,26 @@ class TestDeployment(base.DeploymentTestCase):
             == configuration.SCHEDULER_WORKERS)
         self.fill_and_free()
         self.delete(server)
+
+    def test_cell_disabled(self):
+        kept = self.boot('gpu:2')
+        cell = hosts.HOSTS[kept['OS-EXT-SRV-ATTR:host']].cell
+        self.say(f'{cell} is disabled')
+        self._enable_cell(cell, False)
+        self.out_of_service = {
+            host.name for host in hosts.HOSTS.values() if host.cell == cell}
+        self.assertNotEqual([], self.boot_until_refused('gpu:1'))
+        self.say(f'{cell} is enabled')
+        self._enable_cell(cell, True)
+        self.out_of_service = set()
+        self.assertNotEqual([], self.boot_until_refused('gpu:1'))
+        self.delete_all()
+
+    def _enable_cell(self, name, enabled):
+        self.cloud.enable_cell(name, enabled)
+        # Nova's workers know no other cells after SIGHUP: on native threads
+        # they come from a process that asked for the cells when it started.
+        self._restart_scheduler()
 
     def test_scheduler_killed(self):
         self.boot('gpu:1')
