@@ -19,11 +19,15 @@ time the databases can count the devices.
 import collections
 from collections.abc import Callable
 from collections.abc import Iterable
+from concurrent import futures
+import functools
 import threading
 import time
 import typing
 
 from nova import context as nova_context
+
+from pci_filter.scheduler import threads
 
 #: What a cell answered, or why it did not: an exception or Nova's sentinel.
 Answers = dict[str, typing.Any]
@@ -54,8 +58,7 @@ class CellReader:
         read: Callable[[typing.Any], typing.Any], wait_for_turn: bool = True,
     ) -> None:
         self._read = read
-        self._answers: Answers = {}
-        self._threads: dict[str, threading.Thread] = {}
+        self._asked: dict[str, futures.Future[typing.Any]] = {}
         self._deadline = time.monotonic() + nova_context.CELL_TIMEOUT
         for cell in cells:
             turn = _turns[cell.uuid]
@@ -66,22 +69,19 @@ class CellReader:
         self, context: typing.Any, cell: typing.Any,
         turn: threading.Semaphore, has_turn: bool,
     ) -> None:
+        answer: futures.Future[typing.Any] = futures.Future()
         try:
             with nova_context.target_cell(context, cell) as cell_context:
-                # A green thread where Nova runs on those.
-                thread = threading.Thread(
-                    target=self._ask,
-                    args=(cell.uuid, cell_context, turn, has_turn),
-                    name=f'pci_filter cell {cell.uuid}', daemon=True)
-                thread.start()
+                threads.run(functools.partial(
+                    self._ask, answer, cell_context, turn, has_turn))
         except BaseException:
             if has_turn:
                 turn.release()
             raise
-        self._threads[cell.uuid] = thread
+        self._asked[cell.uuid] = answer
 
     def _ask(
-        self, cell_uuid: str, cell_context: typing.Any,
+        self, answer: 'futures.Future[typing.Any]', cell_context: typing.Any,
         turn: threading.Semaphore, has_turn: bool,
     ) -> None:
         if not has_turn and not turn.acquire(timeout=max(
@@ -90,11 +90,13 @@ class CellReader:
         try:
             # So that what is logged here names the request.
             cell_context.update_store()
-            self._answers[cell_uuid] = self._read(cell_context)
-        except Exception as error:
-            self._answers[cell_uuid] = error
+            found = self._read(cell_context)
+        except BaseException as error:
+            # The thread goes on.
+            found = error
         finally:
             turn.release()
+        answer.set_result(found)
 
     def answers(self, cell_uuids: Iterable[str]) -> Answers:
         """Wait for some cells, until CELL_TIMEOUT after they were asked.
@@ -102,14 +104,14 @@ class CellReader:
         :param cell_uuids: the cells; those that were not asked are left out
         :returns: what was read, or what failed, by the cell's UUID
         """
-        asked = [uuid for uuid in cell_uuids if uuid in self._threads]
-        for cell_uuid in asked:
-            self._threads[cell_uuid].join(
-                max(0.0, self._deadline - time.monotonic()))
-        return {
-            cell_uuid: self._answers.get(
-                cell_uuid, nova_context.did_not_respond_sentinel)
-            for cell_uuid in asked}
+        return {cell_uuid: self._answer(self._asked[cell_uuid])
+                for cell_uuid in cell_uuids if cell_uuid in self._asked}
+
+    def _answer(self, answer: 'futures.Future[typing.Any]') -> typing.Any:
+        try:
+            return answer.result(max(0.0, self._deadline - time.monotonic()))
+        except TimeoutError:
+            return nova_context.did_not_respond_sentinel
 
     def answers_so_far(self) -> Answers:
         """Return what there is by now, without waiting for any cell.
@@ -119,5 +121,5 @@ class CellReader:
         """
         late = time.monotonic() >= self._deadline
         return self.answers([
-            cell_uuid for cell_uuid in self._threads
-            if late or cell_uuid in self._answers])
+            cell_uuid for cell_uuid, answer in self._asked.items()
+            if late or answer.done()])

@@ -189,6 +189,8 @@ class TestCellReader(base.NovaTestCase):
                 read, wait_for_turn=False).answers(self.uuids)))
 
     def test_thread_that_cannot_start(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.threads._idle', []))
         with fixtures.MockPatch('threading.Thread.start',
                                 side_effect=RuntimeError('no more')):
             for _ in range(40):
