@@ -113,8 +113,9 @@ def _cell(release: str, database: Database, concurrency: str) -> Job:
         'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(int(concurrency == THREADS)),
         'PCI_FILTER_EXAMPLES': '0.1'}
     if database.variable:
-        environment['PCI_FILTER_TEST_CELLS_URL'] = os.environ.get(
-            database.variable, '')
+        url = os.environ.get(database.variable, '')
+        environment |= {
+            database.variable: url, 'PCI_FILTER_TEST_CELLS_URL': url}
     return Job(release, [
         'python', '-m', 'stestr', '--test-path', str(FUNCTIONAL),
         '--repo-url', '{repository}', 'run', '--serial',
@@ -171,6 +172,14 @@ def _count(repository: str) -> dict[str, int]:
     return {'run': summary.testsRun - len(summary.skipped), 'failed': failed}
 
 
+def _environment(job: Job) -> dict[str, str]:
+    """Return the variables of a job, without those that decide what it is."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith('PCI_FILTER_')
+            and name != 'OS_NOVA_DISABLE_EVENTLET_PATCHING'}
+    return {**kept, **job.environment}
+
+
 def _run(name: str, job: Job) -> dict[str, int]:
     print(f'=== {name}', flush=True)
     with tempfile.TemporaryDirectory(prefix='matrix-') as repository:
@@ -178,7 +187,7 @@ def _run(name: str, job: Job) -> dict[str, int]:
                    for part in job.command]
         status = subprocess.run(
             _in_environment(job.release, command), cwd=CHECKOUT, check=False,
-            env={**os.environ, **job.environment}).returncode
+            env=_environment(job)).returncode
         try:
             result = _count(repository)
         except Exception as error:
@@ -238,7 +247,10 @@ def render(results: dict[str, dict[str, int]]) -> str:
 def _write(name: str, result: dict[str, int]) -> None:
     path = GENERATED / 'matrix.json'
     results = json.loads(path.read_text()) if path.exists() else {}
-    results[name] = result
+    results.pop(name, None)
+    # A job that ran nothing has no result, nor that of another time.
+    if result['run']:
+        results[name] = result
     path.write_text(json.dumps(results, indent=2, sort_keys=True) + '\n')
     (GENERATED / 'matrix.inc').write_text(render(results))
 
@@ -270,8 +282,7 @@ def main() -> int:
     failed = False
     for name, job in jobs.items():
         result = _run(name, job)
-        if result['run']:
-            _write(name, result)
+        _write(name, result)
         failed |= not result['run'] or bool(result['failed'])
     return int(failed)
 

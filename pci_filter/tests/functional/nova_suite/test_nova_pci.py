@@ -17,6 +17,7 @@ the suite is empty, so that an ordinary test run does not pull it in. The test
 ids stay Nova's.
 """
 
+import importlib.util
 import os
 import unittest
 
@@ -24,6 +25,11 @@ MODULES = (
     'nova.tests.functional.libvirt.test_pci_sriov_servers',
     'nova.tests.functional.libvirt.test_pci_in_placement',
 )
+
+# Those that boot servers with PCI devices; each release has some of them.
+REGRESSIONS = tuple(
+    f'nova.tests.functional.regressions.test_bug_{bug}' for bug in (
+        1983753, 1995153, 2098496, 2102038, 2111440, 2140631))
 
 # What is run besides where our tracker is in place.
 TRACKER_MODULES = (
@@ -81,15 +87,16 @@ def load_tests(loader, standard_tests, pattern):
     import nova.test  # noqa: F401 H306
 
     from pci_filter.tests.functional.nova_suite import witness
+    modules = (*MODULES, *filter(importlib.util.find_spec, REGRESSIONS))
     tracker = bool(os.environ.get('PCI_FILTER_NOVA_TRACKER'))
     witness.install(
         directory=os.environ['PCI_FILTER_NOVA_WITNESS'],
         in_tree=bool(os.environ.get('PCI_FILTER_NOVA_IN_TREE')),
         tracker=tracker)
     if not tracker:
-        return _sliced(loader.loadTestsFromNames(MODULES), slice_text, ())
+        return _sliced(loader.loadTestsFromNames(modules), slice_text, ())
     return unittest.TestSuite([
-        _sliced(loader.loadTestsFromNames(MODULES + TRACKER_MODULES),
+        _sliced(loader.loadTestsFromNames(modules + TRACKER_MODULES),
                 slice_text, skipped=NOT_APPLICABLE),
         # Too few to be sliced.
         loader.loadTestsFromNames(DEPLOYMENT_MODULES)])
