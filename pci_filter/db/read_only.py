@@ -115,7 +115,7 @@ def mask(text: str, url: str) -> str:
     """
     _, _, rest = url.partition('://')
     password = rest.rpartition('@')[0].partition(':')[2]
-    secrets = {password, *re.split('[@/:]', password)}
+    secrets = {password, *re.split(r'[][@/:?#]', password)}
     for key, value in parse.parse_qsl(url.partition('?')[2]):
         if 'pass' in key.lower():
             secrets.add(value)

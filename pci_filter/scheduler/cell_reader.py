@@ -16,28 +16,20 @@ Nova takes about a millisecond of Python for each host of a request; in that
 time the databases can count the devices.
 """
 
-import collections
 from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent import futures
 import functools
-import threading
 import time
 import typing
 
 from nova import context as nova_context
 
 from pci_filter.scheduler import threads
+from pci_filter.scheduler import turns
 
 #: What a cell answered, or why it did not: an exception or Nova's sentinel.
 Answers = dict[str, typing.Any]
-
-#: Connections to a cell that are used at a time. A cell that hangs must leave
-#: enough of them to Nova, which has 55 by default.
-_AT_ONCE: typing.Final = 16
-
-_turns: dict[str, threading.Semaphore] = collections.defaultdict(
-    lambda: threading.Semaphore(_AT_ONCE))
 
 
 class CellReader:
@@ -51,41 +43,42 @@ class CellReader:
     :param read: called with a context of each cell; returns its answer
     :param wait_for_turn: whether a cell that is asked by many already is
         asked later; otherwise it is not asked
+    :param deadline: until when the cells may answer, by time.monotonic();
+        unless told, CELL_TIMEOUT from now
     """
 
     def __init__(
         self, context: typing.Any, cells: Iterable[typing.Any],
         read: Callable[[typing.Any], typing.Any], wait_for_turn: bool = True,
+        deadline: float | None = None,
     ) -> None:
         self._read = read
         self._asked: dict[str, futures.Future[typing.Any]] = {}
-        self._deadline = time.monotonic() + nova_context.CELL_TIMEOUT
+        self._deadline = deadline if deadline is not None else (
+            time.monotonic() + nova_context.CELL_TIMEOUT)
         for cell in cells:
-            turn = _turns[cell.uuid]
-            if wait_for_turn or turn.acquire(blocking=False):
-                self._start(context, cell, turn, has_turn=not wait_for_turn)
+            with nova_context.target_cell(context, cell) as cell_context:
+                self._start(cell_context, wait_for_turn)
 
-    def _start(
-        self, context: typing.Any, cell: typing.Any,
-        turn: threading.Semaphore, has_turn: bool,
-    ) -> None:
+    def _start(self, cell_context: typing.Any, wait_for_turn: bool) -> None:
+        its_turns = turns.of_database(cell_context.db_connection)
+        if not (wait_for_turn or its_turns.take(self._deadline, wait=False)):
+            return
         answer: futures.Future[typing.Any] = futures.Future()
         try:
-            with nova_context.target_cell(context, cell) as cell_context:
-                threads.run(functools.partial(
-                    self._ask, answer, cell_context, turn, has_turn))
+            threads.run(functools.partial(
+                self._ask, answer, cell_context, its_turns, wait_for_turn))
         except BaseException:
-            if has_turn:
-                turn.release()
+            if not wait_for_turn:
+                its_turns.give_back(self._deadline)
             raise
-        self._asked[cell.uuid] = answer
+        self._asked[cell_context.cell_uuid] = answer
 
     def _ask(
         self, answer: 'futures.Future[typing.Any]', cell_context: typing.Any,
-        turn: threading.Semaphore, has_turn: bool,
+        its_turns: turns.Turns, wait_for_turn: bool,
     ) -> None:
-        if not has_turn and not turn.acquire(timeout=max(
-                0.0, self._deadline - time.monotonic())):
+        if wait_for_turn and not its_turns.take(self._deadline, wait=True):
             return
         try:
             # So that what is logged here names the request.
@@ -95,11 +88,11 @@ class CellReader:
             # The thread goes on.
             found = error
         finally:
-            turn.release()
+            its_turns.give_back(self._deadline)
         answer.set_result(found)
 
     def answers(self, cell_uuids: Iterable[str]) -> Answers:
-        """Wait for some cells, until CELL_TIMEOUT after they were asked.
+        """Wait for some cells, until the deadline.
 
         :param cell_uuids: the cells; those that were not asked are left out
         :returns: what was read, or what failed, by the cell's UUID

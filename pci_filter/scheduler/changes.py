@@ -40,3 +40,33 @@ class Changes:
             else:
                 self._states[subject] = state
         return state != before
+
+
+class Troubles:
+    """What each subject suffers from; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Hashable, frozenset[str]] = {}
+        self._lock = threading.Lock()
+
+    def is_new(self, subject: Hashable, kind: str) -> bool:
+        """Note a trouble and tell whether it is news.
+
+        It is not if the subject had it at any time since it was last well:
+        what fails in several ways by turns would be news each time.
+
+        :param subject: who has it
+        :param kind: of trouble
+        """
+        with self._lock:
+            before = self._kinds.get(subject, frozenset())
+            self._kinds[subject] = before | {kind}
+        return kind not in before
+
+    def is_over(self, subject: Hashable) -> bool:
+        """Note that a subject is well and tell whether that is news."""
+        if subject not in self._kinds:
+            # What is asked for nearly every host of every request.
+            return False
+        with self._lock:
+            return self._kinds.pop(subject, None) is not None

@@ -20,6 +20,7 @@ from nova import context as context_module
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from pci_filter.db import read_only
 from pci_filter import objects
 from pci_filter.scheduler import changes
 
@@ -43,11 +44,11 @@ class Failures:
 
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         self._reject = options.on_load_failure == 'reject'
-        self._changes = changes.Changes()
+        self._troubles = changes.Troubles()
 
     def cell_failed(
         self, cell_uuid: str, host_states: Sequence[HostState],
-        answer: typing.Any,
+        answer: typing.Any, url: str,
     ) -> None:
         """Degrade all hosts of a cell.
 
@@ -56,30 +57,29 @@ class Failures:
             cell either
         :param answer: an exception, Nova's sentinel for a cell that did not
             answer in time, or None if nobody knows the cell
+        :param url: of its database; nothing secret in it is logged
         """
         for host_state in host_states:
             self._degrade(host_state)
-        # Its type, since its text may differ from time to time.
-        if self._changes.changed(cell_uuid, type(answer).__name__):
+        if self._troubles.is_new(cell_uuid, _kind(answer)):
             LOG.warning(
                 'The PCI devices of cell %(cell)s could not be read: '
                 '%(failure)s. Until they can, %(consequence)s. Hosts of it '
                 'in this request: %(count)d.',
-                {'cell': cell_uuid, 'failure': _failure_text(answer),
+                {'cell': cell_uuid, 'failure': _failure_text(answer, url),
                  'consequence': self._consequence(),
                  'count': len(host_states)})
 
     def cell_answered(self, cell_uuid: str) -> None:
         """Note that a cell is well, or well again."""
-        if self._changes.changed(cell_uuid, None):
+        if self._troubles.is_over(cell_uuid):
             LOG.info('The PCI devices of cell %s can be read again.',
                      cell_uuid)
 
     def host_failed(self, host_state: HostState, error: Exception) -> None:
         """Degrade a host of which no pools could be made."""
         self._degrade(host_state)
-        if self._changes.changed(
-                _subject(host_state), type(error).__name__):
+        if self._troubles.is_new(_subject(host_state), _kind(error)):
             LOG.warning(
                 'The PCI pools of host %(host)s in cell %(cell)s could not '
                 'be made: %(failure)s. Until they can, %(consequence)s.',
@@ -89,7 +89,7 @@ class Failures:
 
     def host_succeeded(self, host_state: HostState) -> None:
         """Note that a host is well, or well again."""
-        if self._changes.changed(_subject(host_state), None):
+        if self._troubles.is_over(_subject(host_state)):
             LOG.info('The PCI pools of host %s can be made again.',
                      host_state.host)
 
@@ -99,7 +99,7 @@ class Failures:
         """Degrade all hosts of a request that we failed to serve."""
         for host_state in host_states:
             self._degrade(host_state)
-        if self._changes.changed('all', type(error).__name__):
+        if self._troubles.is_new('all', _kind(error)):
             LOG.exception(
                 'The PCI pools of a request could not be made: %(failure)s. '
                 'Until they can, %(consequence)s. Please report this.',
@@ -108,7 +108,7 @@ class Failures:
 
     def all_succeeded(self) -> None:
         """Note that requests are served, or served again."""
-        if self._changes.changed('all', None):
+        if self._troubles.is_over('all'):
             LOG.info('The PCI pools of requests can be made again.')
 
     def _degrade(self, host_state: HostState) -> None:
@@ -126,11 +126,16 @@ def _subject(host_state: HostState) -> tuple[str, str, str]:
     return host_state.cell_uuid, host_state.host, host_state.nodename
 
 
-def _failure_text(answer: typing.Any) -> str:
+def _kind(answer: typing.Any) -> str:
+    # Its text may differ from time to time.
+    return type(answer).__name__
+
+
+def _failure_text(answer: typing.Any, url: str = '') -> str:
     """Return one line that says what happened, without credentials."""
     if answer is None:
         return 'the scheduler does not know this cell'
     if answer is context_module.did_not_respond_sentinel:
         return 'it did not answer in time'
-    line = (str(answer).splitlines() or [''])[0]
-    return f'{type(answer).__name__}: {_CREDENTIALS.sub("***@", line)}'
+    line = read_only.mask((str(answer).splitlines() or [''])[0], url)
+    return f'{_kind(answer)}: {_CREDENTIALS.sub("***@", line)}'

@@ -18,8 +18,10 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import math
+import time
 import typing
 
+from nova import context as nova_context
 from nova.db.main import api as main_db
 from oslo_config import cfg
 
@@ -44,6 +46,9 @@ MAPPED: typing.Final = 'pci_filter_mapped'
 #: the databases take to answer.
 _CELLS_AHEAD: typing.Final = 8
 _UUIDS_AHEAD: typing.Final = 10_000
+
+#: Seconds that a cell has to answer when the time of the request is used up.
+_LEAST: typing.Final = 5
 
 HostState = typing.Any
 _HostStates = list[HostState]
@@ -150,21 +155,23 @@ class PoolMapper:
         reader: cell_reader.CellReader | None,
         began: float,
     ) -> None:
+        cells = request_specs.cells_by_uuid(manager, spec_obj)
         answers = reader.answers(by_cell) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:
             answers |= self._read_now(
-                context, manager, {uuid: by_cell[uuid] for uuid in missing},
-                spec_obj)
+                context, cells, {uuid: by_cell[uuid] for uuid in missing},
+                spec_obj, began)
         make = self._maker(spec_obj)
         for cell_uuid, of_cell in by_cell.items():
-            self._map_cell(
-                cell_uuid, of_cell, answers.get(cell_uuid), make, began)
+            self._map_cell(cells.get(cell_uuid), cell_uuid, of_cell,
+                           answers.get(cell_uuid), make, began)
         # Of a cell that Nova could not read there are no hosts.
         for cell_uuid, answer in (
                 reader.answers_so_far().items() if reader else ()):
             if cell_uuid not in by_cell:
-                self._map_cell(cell_uuid, [], answer, make, began)
+                self._map_cell(cells.get(cell_uuid), cell_uuid, [],
+                               answer, make, began)
 
     def _maker(self, spec_obj: typing.Any) -> _Make:
         """Return what makes the pools of each host of a request.
@@ -190,13 +197,13 @@ class PoolMapper:
     def _read_now(
         self,
         context: typing.Any,
-        manager: typing.Any,
+        cells: Mapping[str, typing.Any],
         by_cell: Mapping[str, _HostStates],
         spec_obj: typing.Any,
+        began: float,
     ) -> cell_reader.Answers:
         """Ask cells for the hosts that are known to be there."""
         try:
-            cells = request_specs.cells_by_uuid(manager, spec_obj)
             # A compute node that has not reported yet has no UUID here.
             wanted = {
                 cell_uuid: (cells[cell_uuid], [
@@ -204,7 +211,12 @@ class PoolMapper:
                     if host_state.uuid])
                 for cell_uuid, host_states in by_cell.items()
                 if cell_uuid in cells}
-            return self._reader(context, wanted, spec_obj).answers(wanted)
+            now = time.monotonic()
+            # Another cell may have used up the time of the request.
+            deadline = min(now + nova_context.CELL_TIMEOUT, max(
+                began + nova_context.CELL_TIMEOUT, now + _LEAST))
+            return self._reader(
+                context, wanted, spec_obj, deadline=deadline).answers(wanted)
         except Exception as error:
             return dict.fromkeys(by_cell, error)
 
@@ -214,6 +226,7 @@ class PoolMapper:
         wanted: Mapping[str, tuple[typing.Any, Sequence[str]]],
         spec_obj: typing.Any,
         wait_for_turn: bool = True,
+        deadline: float | None = None,
     ) -> cell_reader.CellReader:
         """Ask each cell, given by UUID with the compute nodes to ask for."""
         needs = base.needs(self._tag_sources)
@@ -228,15 +241,17 @@ class PoolMapper:
 
         return cell_reader.CellReader(
             context, [cell for cell, _ in wanted.values()], read,
-            wait_for_turn)
+            wait_for_turn, deadline)
 
     def _map_cell(
-        self, cell_uuid: str, host_states: _HostStates, answer: typing.Any,
-        make: _Make, began: float,
+        self, cell: typing.Any, cell_uuid: str, host_states: _HostStates,
+        answer: typing.Any, make: _Make, began: float,
     ) -> None:
         """Put pools on the HostStates of one cell, from what it answered."""
         if not isinstance(answer, dict):
-            self._failures.cell_failed(cell_uuid, host_states, answer)
+            self._failures.cell_failed(
+                cell_uuid, host_states, answer,
+                cell.database_connection if cell else '')
             return
         self._failures.cell_answered(cell_uuid)
         for host_state in host_states:

@@ -64,3 +64,47 @@ class TestChanges(base.UnitTestCase):
 
         base.run_in_threads(8, report)
         self.assertEqual(list(range(200)), sorted(heard))
+
+
+class TestTroubles(base.UnitTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.troubles = changes.Troubles()
+
+    def test_well_is_no_news(self):
+        self.assertFalse(self.troubles.is_over('cell'))
+
+    def test_trouble_is_news_once(self):
+        self.assertTrue(self.troubles.is_new('cell', 'down'))
+        self.assertFalse(self.troubles.is_new('cell', 'down'))
+
+    def test_troubles_by_turns_are_news_once_each(self):
+        self.assertEqual([True, True, False, False], [
+            self.troubles.is_new('cell', kind)
+            for kind in ('down', 'slow', 'down', 'slow')])
+
+    def test_over_once(self):
+        self.troubles.is_new('cell', 'down')
+        self.troubles.is_new('cell', 'slow')
+        self.assertTrue(self.troubles.is_over('cell'))
+        self.assertFalse(self.troubles.is_over('cell'))
+        self.assertTrue(self.troubles.is_new('cell', 'down'))
+
+    def test_subjects_are_apart(self):
+        self.troubles.is_new(('cell', 1), 'down')
+        self.assertTrue(self.troubles.is_new(('cell', 2), 'down'))
+        self.assertFalse(self.troubles.is_over(('cell', 3)))
+
+    def test_many_threads_one_news(self):
+        heard = []
+        barrier = threading.Barrier(8)
+
+        def report():
+            barrier.wait()
+            for number in range(200):
+                if self.troubles.is_new(number, 'down'):
+                    heard.append(number)
+
+        base.run_in_threads(8, report)
+        self.assertEqual(list(range(200)), sorted(heard))

@@ -82,6 +82,10 @@ class Proxy(fixtures.Fixture):
         self._released.clear()
         self._set(lambda client: self._released.wait(600), at)
 
+    def come_back(self) -> None:
+        """Be a proxy like others again, but keep what is kept back."""
+        self._befall = None
+
     def garble(self, at: bytes = b'') -> None:
         """Answer nonsense to a text, or to whoever connects."""
         def say(client: socket.socket) -> bool:

@@ -110,6 +110,19 @@ class FaultsMixin:
             self.proxy.behave()
         self.check_recovered(manager, 'timeout', 'summary')
 
+    def test_fault_server_vanished(self):
+        """It is back while those who asked it before still wait."""
+        manager = self.our_manager()
+        self.assertEqual(faults.HEALTHY, self.ask(manager))
+        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 3))
+        self.proxy.hold(faults.OURS)
+        self.addCleanup(self.proxy.behave)
+        self.assertEqual([faults.FALLBACK['summary']] * 20,
+                         self.ask_often(manager, 20, at_once=20))
+        # What is held back now is so until the end of the test.
+        self.proxy.come_back()
+        self.check_recovered(manager, 'timeout', 'summary')
+
     def ask_often(self, manager, times, at_once=8):
         with concurrent.futures.ThreadPoolExecutor(at_once) as threads:
             return list(threads.map(

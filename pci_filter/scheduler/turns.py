@@ -1,0 +1,104 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How many may ask a cell at a time."""
+
+import threading
+import time
+import typing
+import weakref
+
+import nova.conf
+
+#: At most so many ask a cell at a time, whatever Nova may open.
+_MOST: typing.Final = 16
+
+
+class Turns:
+    """Lets a number of askers have a turn, while others wait for theirs.
+
+    Who is overdue has no turn any more: a database that vanished without a
+    word keeps him until the kernel notices, which can take hours, and is back
+    long before. But he still has his connection, so there must not be more
+    than twice that number in all.
+
+    :param at_once: the number
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._changed = threading.Condition()
+        self._deadlines: list[float] = []
+
+    def take(self, deadline: float, wait: bool) -> bool:
+        """Take a turn; tell whether there was one.
+
+        :param deadline: when it is overdue, by time.monotonic(); to be handed
+            to :meth:`give_back`
+        :param wait: whether to wait for one, until the deadline
+        """
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                ahead = [one for one in self._deadlines if one > now]
+                if len(ahead) < self._at_once and (
+                        len(self._deadlines) < 2 * self._at_once):
+                    self._deadlines.append(deadline)
+                    return True
+                if not wait or deadline <= now:
+                    return False
+                self._changed.wait(min(deadline, *ahead) - now
+                                   if ahead else deadline - now)
+
+    def give_back(self, deadline: float) -> None:
+        """Let others have a turn.
+
+        :param deadline: with which it was taken
+        """
+        with self._changed:
+            self._deadlines.remove(deadline)
+            self._changed.notify_all()
+
+
+_turns: weakref.WeakKeyDictionary[typing.Any, Turns] = (
+    weakref.WeakKeyDictionary())
+_lock = threading.Lock()
+
+
+def of_database(manager: typing.Any) -> Turns:
+    """Return the turns of a cell's database.
+
+    Not of the cell: at SIGHUP it may get another database, which must not
+    wait for those that try to connect to the former one.
+
+    :param manager: with which Nova connects to it, an oslo.db transaction
+        context manager
+    """
+    with _lock:
+        turns = _turns.get(manager)
+        if turns is None:
+            turns = _turns[manager] = Turns(_at_once())
+        return turns
+
+
+def _at_once() -> int:
+    """Return a third of the connections that Nova may have to a database.
+
+    If those who are overdue have another third, this is left to Nova.
+    """
+    options = nova.conf.CONF.database
+    size: int = options.max_pool_size
+    overflow: int = options.max_overflow
+    # SQLAlchemy takes 0 and -1 for "any number".
+    if size < 1 or overflow < 0:
+        return _MOST
+    return min(_MOST, max(1, (size + overflow) // 3))
