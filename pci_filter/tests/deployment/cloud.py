@@ -180,7 +180,7 @@ class Cloud:
                 f'{done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}')
 
     def enable_cell(self, name, enabled):
-        """Let nova-scheduler know of a cell or not when it starts next."""
+        """Let Nova schedule to a cell or not, from its next reload on."""
         engine = sa.create_engine(
             self.mariadb.url('nova_api'), poolclass=pool.NullPool)
         with engine.connect() as connection:

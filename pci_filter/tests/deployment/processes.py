@@ -80,14 +80,15 @@ class Process:
     def pid(self):
         return self._popen.pid if self._popen else None
 
-    def start(self):
+    def start(self, **environment):
+        """Start it, with more variables this time."""
         with self.log.open('ab') as log:
             # If this process is killed its servers end too.
             self._popen = subprocess.Popen(
                 ['setpriv', '--pdeathsig', 'TERM', '--', *self.command],
                 stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True,
-                env={**os.environ, **self._environment})
+                env={**os.environ, **self._environment, **environment})
 
     def is_running(self):
         return self._popen is not None and self._popen.poll() is None

@@ -120,11 +120,11 @@ class TestDeployment(base.DeploymentTestCase):
 
     def _reconfigure(self, lines):
         self.cloud.configuration.write_scheduler(lines)
-        self._restart_scheduler()
+        self._run_scheduler()
 
-    def _restart_scheduler(self):
+    def _run_scheduler(self, **environment):
         self.cloud.scheduler.stop()
-        self.cloud.scheduler.start()
+        self.cloud.scheduler.start(**environment)
 
     def test_mariadb_restarted(self):
         server = self.boot('gpu:1')
@@ -201,24 +201,37 @@ class TestDeployment(base.DeploymentTestCase):
         self.delete(server)
 
     def test_cell_disabled(self):
+        self.say('The scheduler runs on eventlet')
+        self._run_scheduler(OS_NOVA_DISABLE_EVENTLET_PATCHING='0')
         kept = self.boot('gpu:2')
         cell = hosts.HOSTS[kept['OS-EXT-SRV-ATTR:host']].cell
-        self.say(f'{cell} is disabled')
         self._enable_cell(cell, False)
         self.out_of_service = {
             host.name for host in hosts.HOSTS.values() if host.cell == cell}
         self.assertNotEqual([], self.boot_until_refused('gpu:1'))
-        self.say(f'{cell} is enabled')
         self._enable_cell(cell, True)
         self.out_of_service = set()
         self.assertNotEqual([], self.boot_until_refused('gpu:1'))
+        self.say('The scheduler runs on what it did before')
+        self._run_scheduler()
+        self.assertIsNone(self.boot('gpu:1'))
         self.delete_all()
 
     def _enable_cell(self, name, enabled):
+        """Let nova-scheduler know of a cell or not.
+
+        That it runs on eventlet is for this: on native threads SIGHUP starts
+        workers that know the cells of the process that starts them.
+        """
+        self.say(f'{name} is {"enabled" if enabled else "disabled"}; '
+                 'the scheduler gets SIGHUP')
         self.cloud.enable_cell(name, enabled)
-        # Nova's workers know no other cells after SIGHUP: on native threads
-        # they come from a process that asked for the cells when it started.
-        self._restart_scheduler()
+        offset = self.cloud.scheduler.log_size()
+        self.cloud.scheduler.signal(signal.SIGHUP)
+        self.cloud.scheduler.wait_until(
+            'each worker knows', lambda: self.cloud.scheduler.read_log(
+                offset).count('Child caught SIGHUP')
+            == configuration.SCHEDULER_WORKERS)
 
     def test_scheduler_killed(self):
         self.boot('gpu:1')

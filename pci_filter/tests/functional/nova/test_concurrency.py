@@ -274,7 +274,7 @@ class ConcurrencyMixin:
         print(f'concurrency: {first} blocks of memory in use after a fifth '
               f'of {requests} requests, {last - first} more after all: '
               f'{self.id()}', file=sys.__stdout__, flush=True)
-        per_request = 1 if native else 1 + TIMER
+        per_request = 0.1 if native else 1 + TIMER
         self.assertLess(last - first, per_request * requests + MARGIN)
 
     def test_native_threads(self):
