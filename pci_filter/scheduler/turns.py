@@ -12,6 +12,7 @@
 
 """How many may ask a cell at a time."""
 
+import os
 import threading
 import time
 import typing
@@ -28,8 +29,11 @@ class Turns:
 
     Who is overdue has no turn any more: a database that vanished without a
     word keeps him until the kernel notices, which can take hours, and is back
-    long before. But he still has his connection, so there must not be more
-    than twice that number in all.
+    long before. But he still has his connection, so fewer may ask beside him;
+    with that number overdue only one at a time tries whether the database is
+    back. If he is overdue as well, those who waited for him need not try, so
+    that it takes as many times ``CELL_TIMEOUT`` until twice that number are
+    overdue. More do not ask.
 
     :param at_once: the number
     """
@@ -44,20 +48,26 @@ class Turns:
 
         :param deadline: when it is overdue, by time.monotonic(); to be handed
             to :meth:`give_back`
-        :param wait: whether to wait for one, until the deadline
+        :param wait: whether to wait for one, no longer than until the
+            deadline
         """
+        waited_with = None
         with self._changed:
             while True:
                 now = time.monotonic()
                 ahead = [one for one in self._deadlines if one > now]
-                if len(ahead) < self._at_once and (
-                        len(self._deadlines) < 2 * self._at_once):
+                overdue = len(self._deadlines) - len(ahead)
+                if waited_with is None:
+                    waited_with = overdue
+                vanished = self._at_once <= overdue > waited_with
+                if vanished or overdue >= 2 * self._at_once:
+                    return False
+                if len(ahead) < max(1, self._at_once - overdue):
                     self._deadlines.append(deadline)
                     return True
                 if not wait or deadline <= now:
                     return False
-                self._changed.wait(min(deadline, *ahead) - now
-                                   if ahead else deadline - now)
+                self._changed.wait(min(deadline, *ahead) - now)
 
     def give_back(self, deadline: float) -> None:
         """Let others have a turn.
@@ -72,6 +82,9 @@ class Turns:
 _turns: weakref.WeakKeyDictionary[typing.Any, Turns] = (
     weakref.WeakKeyDictionary())
 _lock = threading.Lock()
+
+# In a child nobody gives back those of its parent.
+os.register_at_fork(after_in_child=_turns.clear)
 
 
 def of_database(manager: typing.Any) -> Turns:
@@ -93,7 +106,8 @@ def of_database(manager: typing.Any) -> Turns:
 def _at_once() -> int:
     """Return a third of the connections that Nova may have to a database.
 
-    If those who are overdue have another third, this is left to Nova.
+    If those who are overdue have two thirds, one is left to Nova, unless
+    there are less than three.
     """
     options = nova.conf.CONF.database
     size: int = options.max_pool_size

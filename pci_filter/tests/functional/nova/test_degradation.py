@@ -23,6 +23,7 @@ import threading
 import time
 
 import fixtures
+import nova.conf
 from nova import context as nova_context
 from nova.pci import stats
 import sqlalchemy as sa
@@ -30,6 +31,8 @@ from sqlalchemy import event
 
 from pci_filter.cli.demo import scheduling
 from pci_filter import objects
+from pci_filter.scheduler import cell_reader
+from pci_filter.scheduler import pool_mapper
 from pci_filter.tags import base as tags_base
 from pci_filter.tests.functional.nova import base
 
@@ -225,6 +228,31 @@ class TestCellDown(DegradationTestCase):
                 'nova.context.CELL_TIMEOUT', 0.5))
 
         self.check_failure(trouble, 'it did not answer in time')
+
+    def test_rest_of_the_time(self):
+        """What a request waits for Nova's rows is not waited for again."""
+        left = []
+
+        class Reader(cell_reader.CellReader):
+            def __init__(self, *args):
+                super().__init__(*args)
+                left.append(self._deadline - time.monotonic())
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.cell_reader.CellReader', Reader))
+        context = nova_context.get_admin_context()
+        manager = self.our_manager()
+        states = scheduling.host_states(manager, self.spec)
+        mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
+        left.clear()
+        for seconds_ago, at_most, at_least in (
+                (0, 60, 50), (30, 30, 20), (58, 5, 0), (3600, 5, 0)):
+            mapper.map_pools(
+                context, manager, states, self.spec,
+                began=time.monotonic() - seconds_ago)
+            self.assertTrue(at_least < left[-1] <= at_most, left)
+        mapper.map_pools(context, manager, states, self.spec)
+        self.assertTrue(50 < left[-1] <= 60, left)
 
     def test_cell_unknown(self):
         def forget(manager):

@@ -12,9 +12,12 @@
 
 """How many may ask a cell at a time; with Nova, as threads may be green."""
 
+import concurrent.futures
 import gc
+import os
 import threading
 import time
+import weakref
 
 from pci_filter.scheduler import turns
 from pci_filter.tests.functional.nova import base
@@ -36,20 +39,62 @@ class TestTurns(base.NovaTestCase):
         self.turns.give_back(self.later)
         self.assertEqual([True, False], [self.take() for _ in range(2)])
 
-    def test_overdue_has_none(self):
+    def test_fewer_beside_those_who_are_overdue(self):
         overdue = time.monotonic() - 1
-        self.assertEqual([True] * 4, [
+        self.assertEqual([True, True, False], [
             self.take(deadline) for deadline in (
-                overdue, overdue, self.later, self.later)])
-        self.assertFalse(self.take())
+                overdue, self.later, self.later)])
+
+    def test_one_tries_whether_it_is_back(self):
+        overdue = time.monotonic() - 1
+        for _ in range(3):
+            self.assertTrue(self.take(overdue))
+        self.assertEqual([True, False], [self.take() for _ in range(2)])
+        self.turns.give_back(self.later)
+        self.assertEqual([True, False], [self.take() for _ in range(2)])
 
     def test_not_more_than_twice_as_many(self):
         overdue = time.monotonic() - 1
         self.assertEqual([True] * 4 + [False], [
             self.take(overdue) for _ in range(5)])
         self.assertFalse(self.take())
+        # At once.
+        self.assertFalse(self.take(wait=True))
+        self.assertLess(time.monotonic(), self.later)
         self.turns.give_back(overdue)
         self.assertTrue(self.take())
+
+    def wait_at_once(self, number):
+        """Return who had a turn, of so many who wait for it."""
+        with concurrent.futures.ThreadPoolExecutor(number) as threads:
+            return list(threads.map(
+                lambda _: self.take(wait=True), range(number)))
+
+    def test_burst_uses_no_turns_up(self):
+        soon = time.monotonic() + 0.5
+        self.take(soon)
+        self.take(soon + 0.1)
+        self.assertEqual([False] * 3, self.wait_at_once(3))
+        self.assertLess(time.monotonic(), self.later)
+        # The next one tries.
+        self.assertTrue(self.take())
+
+    def test_those_who_waited_do_not_try_again(self):
+        for _ in range(2):
+            self.take(time.monotonic() - 1)
+        self.take(time.monotonic() + 0.5)
+        self.assertEqual([False] * 3, self.wait_at_once(3))
+        self.assertLess(time.monotonic(), self.later)
+        self.assertTrue(self.take())
+
+    def test_those_who_waited_have_a_turn_if_it_is_back(self):
+        for _ in range(2):
+            self.take(time.monotonic() - 1)
+        self.take()
+        timer = threading.Timer(0.2, self.turns.give_back, [self.later])
+        timer.start()
+        self.addCleanup(timer.join)
+        self.assertTrue(self.take(wait=True))
 
     def test_wait(self):
         took = threading.Semaphore(0)
@@ -68,12 +113,13 @@ class TestTurns(base.NovaTestCase):
             self.assertTrue(took.acquire(timeout=20))
             self.assertFalse(took.acquire(timeout=0.1))
 
-    def test_wait_until_somebody_is_overdue(self):
+    def test_wait_until_all_are_overdue(self):
         soon = time.monotonic() + 0.3
         self.take(soon)
-        self.take()
-        self.assertTrue(self.take(wait=True))
+        self.take(soon)
+        self.assertFalse(self.take(wait=True))
         self.assertGreaterEqual(time.monotonic(), soon)
+        self.assertLess(time.monotonic(), self.later)
 
     def test_wait_in_vain(self):
         self.take()
@@ -105,7 +151,22 @@ class TestTurns(base.NovaTestCase):
         one, other = Manager(), Manager()
         self.assertIs(turns.of_database(one), turns.of_database(one))
         self.assertIsNot(turns.of_database(one), turns.of_database(other))
-        known = len(turns._turns)
+        gone = weakref.ref(one)
         del one
         gc.collect()
-        self.assertEqual(known - 1, len(turns._turns))
+        self.assertIsNone(gone())
+
+
+class TestFork(base.NovaTestCase):
+
+    def test_child_has_turns_of_its_own(self):
+        class Manager:
+            pass
+
+        manager = Manager()
+        ours = turns.of_database(manager)
+        pid = os.fork()
+        if not pid:
+            os._exit(turns.of_database(manager) is ours)
+        self.assertEqual(0, os.waitpid(pid, 0)[1])
+        self.assertIs(ours, turns.of_database(manager))
