@@ -31,6 +31,10 @@ from pci_filter.scheduler import turns
 #: What a cell answered, or why it did not: an exception or Nova's sentinel.
 Answers = dict[str, typing.Any]
 
+#: Of a thread that asks no cell.
+_NOBODY: typing.Final = nova_context.RequestContext(
+    is_admin=False, overwrite=False)
+
 
 class CellReader:
     """Runs a function in many cells at once, in the background.
@@ -79,6 +83,7 @@ class CellReader:
         its_turns: turns.Turns, wait_for_turn: bool,
     ) -> None:
         if wait_for_turn and not its_turns.take(self._deadline, wait=True):
+            answer.set_result(nova_context.did_not_respond_sentinel)
             return
         try:
             # So that what is logged here names the request.
@@ -89,6 +94,8 @@ class CellReader:
             found = error
         finally:
             its_turns.give_back(self._deadline)
+            # The thread is kept, which must not keep a cell's connections.
+            _NOBODY.update_store()
         answer.set_result(found)
 
     def answers(self, cell_uuids: Iterable[str]) -> Answers:

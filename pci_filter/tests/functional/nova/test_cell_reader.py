@@ -12,8 +12,10 @@
 
 """Asking cells in the background."""
 
+import gc
 import threading
 import time
+import weakref
 
 import fixtures
 from nova import context as nova_context
@@ -213,3 +215,34 @@ class TestCellReader(base.NovaTestCase):
         for reader in readers:
             self.assertEqual(
                 dict.fromkeys(self.uuids, True), reader.answers(self.uuids))
+
+    def test_nothing_is_kept_of_a_cell(self):
+        """At SIGHUP it may get another database."""
+        contexts = []
+
+        def read(context):
+            contexts.append(weakref.ref(context))
+            return contexts
+
+        # A thread that is kept, not one that ends.
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.threads._idle', idle := []))
+        self.reader(read).answers(self.uuids)
+        while len(idle) < 2:
+            # As long as a test may take.
+            time.sleep(0.001)
+        # As Nova does for each request, in the thread that serves it.
+        self.context.update_store()
+        gc.collect()
+        self.assertEqual([None, None], [context() for context in contexts])
+
+    def test_another_database_of_a_cell(self):
+        """Nobody waits for those who ask the one it had before SIGHUP."""
+        go = threading.Event()
+        self.addCleanup(go.set)
+        for _ in range(16):
+            self.reader(lambda context: go.wait(20))
+        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_CACHE', {}))
+        self.assertEqual(
+            dict.fromkeys(self.uuids, 1), self.reader(
+                lambda context: 1, wait_for_turn=False).answers(self.uuids))
