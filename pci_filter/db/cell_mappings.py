@@ -115,7 +115,14 @@ def _server_fields(server: str) -> dict[str, object]:
     account, address = (
         server.split('@', 1) if '@' in server else ('', server))
     username, colon, password = account.partition(':')
-    hostname, port = netutils.parse_host_port(address)
+    hostname: str | None
+    port: str | int | None
+    try:
+        hostname, port = netutils.parse_host_port(address)
+    except ValueError:
+        # A part of a password with a comma in it. Nova up to 2026.1 does not
+        # mind, so there may be cells that are mapped so.
+        hostname, _, port = address.partition(':')
     return {
         'username': username, 'password': password if colon else None,
         'hostname': hostname, 'port': port}

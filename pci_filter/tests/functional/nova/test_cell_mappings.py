@@ -66,3 +66,13 @@ class TestTemplates(testtools.TestCase):
         # Most of them say something of their own.
         self.assertLess(12, len(filled - set(TEMPLATES)))
         self.assertIsNone(nova.conf.CONF.database.connection)
+
+    def test_comma_in_password(self):
+        """Nova up to 2026.1 fills these, so cells may be mapped so."""
+        for default in ('mysql://nova:pa,ss@db/nova_api',
+                        'mysql://nova:pa,ss:w@db/nova_api'):
+            self.assertEqual(
+                default.replace('nova_api', 'cell1'),
+                cell_mappings.database_url(
+                    'mysql://{username}:{password}@{hostname}/cell1',
+                    default))
