@@ -31,7 +31,8 @@ from pci_filter.scheduler import turns
 #: What a cell answered, or why it did not: an exception or Nova's sentinel.
 Answers = dict[str, typing.Any]
 
-#: Of a thread that asks no cell.
+#: Of a thread that asks no cell, and of the one that starts the service until
+#: it has another.
 _NOBODY: typing.Final = nova_context.RequestContext(
     is_admin=False, overwrite=False)
 

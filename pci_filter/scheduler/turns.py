@@ -32,8 +32,8 @@ class Turns:
     long before. But he still has his connection, so fewer may ask beside him;
     with that number overdue only one at a time tries whether the database is
     back. If he is overdue as well, those who waited for him need not try, so
-    that it takes as many times ``CELL_TIMEOUT`` until twice that number are
-    overdue. More do not ask.
+    that it usually takes as many times ``CELL_TIMEOUT`` until twice that
+    number are overdue. More do not ask.
 
     :param at_once: the number
     """
@@ -62,10 +62,12 @@ class Turns:
                 vanished = self._at_once <= overdue > waited_with
                 if vanished or overdue >= 2 * self._at_once:
                     return False
+                if wait and deadline <= now:
+                    return False
                 if len(ahead) < max(1, self._at_once - overdue):
                     self._deadlines.append(deadline)
                     return True
-                if not wait or deadline <= now:
+                if not wait:
                     return False
                 self._changed.wait(min(deadline, *ahead) - now)
 
@@ -83,7 +85,8 @@ _turns: weakref.WeakKeyDictionary[typing.Any, Turns] = (
     weakref.WeakKeyDictionary())
 _lock = threading.Lock()
 
-# In a child nobody gives back those of its parent.
+# In a child nobody gives back those of its parent. Nova forks before anybody
+# asks a cell, so nobody has the lock then.
 os.register_at_fork(after_in_child=_turns.clear)
 
 
@@ -106,8 +109,8 @@ def of_database(manager: typing.Any) -> Turns:
 def _at_once() -> int:
     """Return a third of the connections that Nova may have to a database.
 
-    If those who are overdue have two thirds, one is left to Nova, unless
-    there are less than three.
+    Those who are overdue may have another third; the last one is left to
+    Nova, unless there are less than three connections.
     """
     options = nova.conf.CONF.database
     size: int = options.max_pool_size

@@ -224,17 +224,28 @@ class TestCellReader(base.NovaTestCase):
             contexts.append(weakref.ref(context))
             return contexts
 
-        # A thread that is kept, not one that ends.
-        self.useFixture(fixtures.MonkeyPatch(
-            'pci_filter.scheduler.threads._idle', idle := []))
         self.reader(read).answers(self.uuids)
-        while len(idle) < 2:
-            # As long as a test may take.
-            time.sleep(0.001)
         # As Nova does for each request, in the thread that serves it.
         self.context.update_store()
-        gc.collect()
-        self.assertEqual([None, None], [context() for context in contexts])
+        while any(context() for context in contexts):
+            # As long as a test may take.
+            gc.collect()
+            time.sleep(0.01)
+
+    def test_refused_a_turn(self):
+        """It is told at once, not when the time is up."""
+        go = threading.Event()
+        self.addCleanup(go.set)
+        now = time.monotonic()
+        for _ in range(32):
+            self.reader(lambda context: go.wait(20), wait_for_turn=False,
+                        deadline=now - 1)
+        self.assertEqual(
+            dict.fromkeys(
+                self.uuids, nova_context.did_not_respond_sentinel),
+            self.reader(lambda context: 1, deadline=now + 60).answers(
+                self.uuids))
+        self.assertLess(time.monotonic(), now + 60)
 
     def test_another_database_of_a_cell(self):
         """Nobody waits for those who ask the one it had before SIGHUP."""

@@ -19,8 +19,28 @@ import threading
 import time
 import weakref
 
+import fixtures
+
 from pci_filter.scheduler import turns
 from pci_filter.tests.functional.nova import base
+
+
+class Clock:
+    """On which each thread but the first one is early once, then late.
+
+    So all come before anybody is overdue, however busy the machine is.
+    """
+
+    def __init__(self, start):
+        self._start = start
+        self._late = {threading.get_ident()}
+
+    def monotonic(self):
+        me = threading.get_ident()
+        if me in self._late:
+            return self._start + 1
+        self._late.add(me)
+        return self._start
 
 
 class TestTurns(base.NovaTestCase):
@@ -28,7 +48,8 @@ class TestTurns(base.NovaTestCase):
     def setUp(self):
         super().setUp()
         self.turns = turns.Turns(2)
-        self.later = time.monotonic() + 60
+        self.start = time.monotonic()
+        self.later = self.start + 60
 
     def take(self, deadline=None, wait=False):
         return self.turns.take(
@@ -66,12 +87,20 @@ class TestTurns(base.NovaTestCase):
 
     def wait_at_once(self, number):
         """Return who had a turn, of so many who wait for it."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.turns.time', Clock(self.start)))
+        come = threading.Barrier(number)
+
+        def take(_):
+            # One thread each.
+            come.wait(20)
+            return self.take(wait=True)
+
         with concurrent.futures.ThreadPoolExecutor(number) as threads:
-            return list(threads.map(
-                lambda _: self.take(wait=True), range(number)))
+            return list(threads.map(take, range(number)))
 
     def test_burst_uses_no_turns_up(self):
-        soon = time.monotonic() + 0.5
+        soon = self.start + 0.5
         self.take(soon)
         self.take(soon + 0.1)
         self.assertEqual([False] * 3, self.wait_at_once(3))
@@ -81,8 +110,8 @@ class TestTurns(base.NovaTestCase):
 
     def test_those_who_waited_do_not_try_again(self):
         for _ in range(2):
-            self.take(time.monotonic() - 1)
-        self.take(time.monotonic() + 0.5)
+            self.take(self.start - 1)
+        self.take(self.start + 0.5)
         self.assertEqual([False] * 3, self.wait_at_once(3))
         self.assertLess(time.monotonic(), self.later)
         self.assertTrue(self.take())
@@ -114,12 +143,20 @@ class TestTurns(base.NovaTestCase):
             self.assertFalse(took.acquire(timeout=0.1))
 
     def test_wait_until_all_are_overdue(self):
-        soon = time.monotonic() + 0.3
+        soon = self.start + 0.3
         self.take(soon)
         self.take(soon)
-        self.assertFalse(self.take(wait=True))
+        self.assertEqual([False], self.wait_at_once(1))
         self.assertGreaterEqual(time.monotonic(), soon)
         self.assertLess(time.monotonic(), self.later)
+
+    def test_wait_while_some_are_overdue(self):
+        self.take(time.monotonic() + 0.2)
+        self.take()
+        timer = threading.Timer(0.5, self.turns.give_back, [self.later])
+        timer.start()
+        self.addCleanup(timer.join)
+        self.assertTrue(self.take(wait=True))
 
     def test_wait_in_vain(self):
         self.take()
@@ -127,6 +164,11 @@ class TestTurns(base.NovaTestCase):
         deadline = time.monotonic() + 0.2
         self.assertFalse(self.take(deadline, wait=True))
         self.assertGreaterEqual(time.monotonic(), deadline)
+
+    def test_too_late(self):
+        """Who has no time left does not ask, though nobody else does."""
+        self.assertFalse(self.take(time.monotonic() - 1, wait=True))
+        self.assertEqual([True, True], [self.take() for _ in range(2)])
 
     def at_once(self, size, overflow):
         """Return how many turns a database has by these options."""
@@ -167,6 +209,10 @@ class TestFork(base.NovaTestCase):
         ours = turns.of_database(manager)
         pid = os.fork()
         if not pid:
-            os._exit(turns.of_database(manager) is ours)
+            wrong = True
+            try:
+                wrong = turns.of_database(manager) is ours
+            finally:
+                os._exit(wrong)
         self.assertEqual(0, os.waitpid(pid, 0)[1])
         self.assertIs(ours, turns.of_database(manager))
