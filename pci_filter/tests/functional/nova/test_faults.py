@@ -112,13 +112,15 @@ class FaultsMixin:
 
     def test_fault_server_vanished(self):
         """It is back while those who asked it before still wait."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.turns._MOST', 4))
         manager = self.our_manager()
         self.assertEqual(faults.HEALTHY, self.ask(manager))
         self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 3))
         self.proxy.hold(faults.OURS)
         self.addCleanup(self.proxy.behave)
-        # So many that they would use all turns up, those overdue have too.
-        for requests in 40, 16:
+        # More than twice as many as may ask at a time.
+        for requests in 12, 4:
             self.assertEqual([faults.FALLBACK['summary']] * requests,
                              self.ask_often(manager, requests, requests))
         # What is held back now is so until the end of the test.
