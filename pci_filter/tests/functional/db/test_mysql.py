@@ -137,7 +137,7 @@ class CollationMixin(base.MySQLMixin):
             'table_schema = DATABASE()')).scalars()))
 
 
-class TestUTF8MB3(CollationMixin, testtools.TestCase):
+class TestMySQLUTF8MB3(CollationMixin, testtools.TestCase):
     """As Nova's migrations create the tables."""
 
     collation = 'utf8mb3_general_ci'
@@ -145,13 +145,13 @@ class TestUTF8MB3(CollationMixin, testtools.TestCase):
     query = {'charset': 'utf8'}
 
 
-class TestUTF8MB3ThroughUTF8MB4(TestUTF8MB3):
+class TestMySQLUTF8MB3ThroughUTF8MB4(TestMySQLUTF8MB3):
     """The texts in our statement are of another character set."""
 
     query = {'charset': 'utf8mb4'}
 
 
-class TestUTF8MB4(CollationMixin, testtools.TestCase):
+class TestMySQLUTF8MB4(CollationMixin, testtools.TestCase):
 
     collation = 'utf8mb4_unicode_ci'
     database_options = 'CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci'
@@ -165,7 +165,7 @@ class TestUTF8MB4(CollationMixin, testtools.TestCase):
             group.kind.parent_ifname for group in self.load()})
 
 
-class TestSmallPackets(base.DatabaseMixin, testtools.TestCase):
+class TestMySQLSmallPackets(base.DatabaseMixin, testtools.TestCase):
     """A server that takes no statement longer than 64 KiB."""
 
     @classmethod
