@@ -105,10 +105,11 @@ class MariaDB(fixtures.Fixture):
 
     def administer(self, statement: str) -> None:
         """Execute a statement as root."""
-        engine = sa.create_engine(
-            self.url(), isolation_level='AUTOCOMMIT')
-        try:
-            with engine.connect() as connection:
-                connection.exec_driver_sql(statement)
-        finally:
-            engine.dispose()
+        with self.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+    def connect(self) -> typing.Any:
+        """Return a connection as root, which the caller closes."""
+        return sa.create_engine(
+            self.url(), isolation_level='AUTOCOMMIT',
+            poolclass=sa.pool.NullPool).connect()

@@ -22,10 +22,12 @@ import contextlib
 import io
 import logging
 import logging.handlers
+import pathlib
 import uuid
 
 import fixtures
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from pci_filter.tests.functional.db import mariadb
 from pci_filter.tests.functional.nova import faults
@@ -253,16 +255,43 @@ class TestFaultDeadlockPostgreSQL(DeadlockMixin, faults.PostgreSQLMixin):
                    ahead=(True, True))
 
 
-class TestFaultServerKilledMySQL(faults.FaultTestCase):
-    """In the middle of a request; then it starts again."""
+class OwnServerTestCase(faults.FaultTestCase):
+    """The first cell is on a MariaDB that nobody else uses."""
+
+    def options(self):
+        """Return those of mariadbd."""
+        return []
 
     def setUp(self):
-        self.mysql = self.useFixture(mariadb.MariaDB())
+        self.mysql = self.useFixture(mariadb.MariaDB(*self.options()))
         self.mysql.administer('CREATE DATABASE cell')
         directory = self.useFixture(fixtures.TempDir()).path
         self.cell_urls = [str(self.mysql.url('cell')),
                           f'sqlite:///{directory}/other.db']
         super().setUp()
+
+    def check_server(self, name, meanwhile, recover):
+        """See what becomes of requests when Nova cannot read it either.
+
+        :param name: of the documented line
+        :param meanwhile: lets it fail when Nova has read its hosts, and we
+            have not
+        :param recover: lets it be well again
+        """
+        for on_load_failure, passing in faults.FALLBACK.items():
+            manager = self.our_manager(on_load_failure=on_load_failure)
+            self.assertEqual(faults.HEALTHY, self.ask(manager))
+            self.assertEqual(
+                passing, self.ask_while(meanwhile, manager, ahead=False))
+            for ahead in (True, False):
+                self.assertEqual(
+                    faults.WITHOUT_CELL, self.ask(manager, ahead))
+            recover()
+            self.check_recovered(manager, name, on_load_failure)
+
+
+class TestFaultServerKilledMySQL(OwnServerTestCase):
+    """In the middle of a request; then it starts again."""
 
     def kill(self):
         engine = sa.create_engine(self.mysql.url('cell'), future=True)
@@ -278,18 +307,54 @@ class TestFaultServerKilledMySQL(faults.FaultTestCase):
         engine.dispose()
 
     def test_fault_server_killed(self):
-        for on_load_failure, passing in faults.FALLBACK.items():
-            manager = self.our_manager(on_load_failure=on_load_failure)
-            self.assertEqual(faults.HEALTHY, self.ask(manager))
-            # Nova has read its hosts, we have not.
-            self.assertEqual(
-                passing, self.ask_while(self.kill, manager, ahead=False))
-            for ahead in (True, False):
-                self.assertEqual(
-                    faults.WITHOUT_CELL, self.ask(manager, ahead))
-            self.mysql.start()
-            self.check_recovered(
-                manager, 'connection-dropped-mysql', on_load_failure)
+        self.check_server(
+            'connection-dropped-mysql', self.kill, self.mysql.start)
+
+
+class TestFaultGaleraMySQL(OwnServerTestCase):
+    """A node of a cluster, the only one, refuses to be asked.
+
+    That is what it does when it loses the others, too.
+    """
+
+    def options(self):
+        found = [path for directory in ('lib', 'lib64') for path in
+                 pathlib.Path('/usr', directory).glob(
+                     'galera*/libgalera_smm.so')]
+        if not found:
+            self.skipTest('no Galera is installed')
+        return [
+            '--wsrep-on=ON', f'--wsrep-provider={found[0]}',
+            '--wsrep-cluster-address=gcomm://',
+            '--wsrep-node-address=127.0.0.1',
+            '--wsrep-provider-options=gmcast.listen_addr='
+            f'tcp://127.0.0.1:{mariadb.free_port()}',
+            '--binlog-format=ROW', '--innodb-autoinc-lock-mode=2']
+
+    def setUp(self):
+        super().setUp()
+        # It lets nobody start a session while it refuses.
+        self.session = self.mysql.connect()
+        self.addCleanup(self.session.close)
+
+    def reject_queries(self, which):
+        self.session.exec_driver_sql(
+            f'SET GLOBAL wsrep_reject_queries = {which}')
+
+    def refuse(self):
+        def before(connection, cursor, statement, *args):
+            if faults.OURS.decode() in statement:
+                self.reject_queries('ALL')
+
+        engine = self.cloud.engine(self.cell)
+        event.listen(engine, 'before_cursor_execute', before)
+        yield
+        self.answered.wait()
+        event.remove(engine, 'before_cursor_execute', before)
+
+    def test_fault_galera_not_ready(self):
+        self.check_server('galera-not-ready-mysql', self.refuse,
+                          lambda: self.reject_queries('NONE'))
 
 
 class TestFaultFullDisk(faults.FaultTestCase):
