@@ -17,6 +17,7 @@ Nova itself leaves out the hosts of a cell that does not answer.
 """
 
 import functools
+import math
 import os
 import re
 import threading
@@ -231,12 +232,12 @@ class TestCellDown(DegradationTestCase):
 
     def test_rest_of_the_time(self):
         """What a request waits for Nova's rows is not waited for again."""
-        left = []
+        deadlines = []
 
         class Reader(cell_reader.CellReader):
             def __init__(self, *args):
                 super().__init__(*args)
-                left.append(self._deadline - time.monotonic())
+                deadlines.append(self._deadline)
 
         self.useFixture(fixtures.MonkeyPatch(
             'pci_filter.scheduler.cell_reader.CellReader', Reader))
@@ -244,15 +245,19 @@ class TestCellDown(DegradationTestCase):
         manager = self.our_manager()
         states = scheduling.host_states(manager, self.spec)
         mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
-        left.clear()
-        for seconds_ago, at_most, at_least in (
-                (0, 60, 50), (30, 30, 20), (58, 5, 0), (3600, 5, 0)):
+        now = time.monotonic()
+        for began, after_began, from_now in (
+                (now, 60, 0), (now - 30, 60, 0), (now - 58, 0, 5),
+                (now - 3600, 0, 5), (math.inf, 0, 60)):
+            before = time.monotonic()
             mapper.map_pools(
-                context, manager, states, self.spec,
-                began=time.monotonic() - seconds_ago)
-            self.assertTrue(at_least < left[-1] <= at_most, left)
-        mapper.map_pools(context, manager, states, self.spec)
-        self.assertTrue(50 < left[-1] <= 60, left)
+                context, manager, states, self.spec, began=began)
+            if after_began:
+                self.assertEqual(began + after_began, deadlines[-1])
+            else:
+                self.assertTrue(
+                    before <= deadlines[-1] - from_now <= time.monotonic(),
+                    (began, deadlines))
 
     def test_cell_unknown(self):
         def forget(manager):
