@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from benchmarks import contenders
 from benchmarks import fleet
-from pci_filter.cli.demo import cloud as embedded
+from pci_filter.fixture import cloud as embedded
 
 #: What decides the order in which hosts are asked for.
 _SEED: typing.Final = 20261122

@@ -29,7 +29,7 @@ from nova import objects
 
 from benchmarks import fleet
 from benchmarks import timing
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.scheduler import host_manager
 
 _ALIAS: typing.Final = {

@@ -35,8 +35,8 @@ from nova.db.main import models as main_models
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
-from pci_filter.cli.demo import cloud as embedded
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import cloud as embedded
+from pci_filter.fixture import scheduling
 
 #: A host: 8 network cards, 2 on each of its 4 NUMA nodes, with 16 virtual
 #: functions each. Only those are for instances.

@@ -24,8 +24,8 @@ import sys
 import tempfile
 import textwrap
 
-from pci_filter.cli.demo import databases
 from pci_filter import conf
+from pci_filter.fixture import databases
 from pci_filter.tests.functional.nova import audit_fleet
 from pci_filter.tests.functional.nova import base
 

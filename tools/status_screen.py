@@ -24,9 +24,9 @@ import sys
 import tempfile
 import textwrap
 
-from pci_filter.cli.demo import cloud as embedded
-from pci_filter.cli.demo import hardware
 from pci_filter.compute import tracker
+from pci_filter.fixture import cloud as embedded
+from pci_filter.fixture import hardware
 
 TARGET = (pathlib.Path(__file__).resolve().parent.parent / 'doc' / 'source'
           / '_generated' / 'status-screen.inc')

@@ -41,10 +41,10 @@ from benchmarks import contenders
 from benchmarks import plan as plan_module
 from benchmarks import results
 from benchmarks import timing
-from pci_filter.cli.demo import cloud as embedded
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker
+from pci_filter.fixture import cloud as embedded
+from pci_filter.fixture import databases
+from pci_filter.fixture import scheduling
 
 NAME: typing.Final = 'claim'
 

@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import typing
 
+from pci_filter.cli.answer import reasons
 from pci_filter.cli import base
-from pci_filter.cli import cells
-from pci_filter.cli import hosts
-from pci_filter.cli import reasons
-from pci_filter.cli import wanted
+from pci_filter.cli.nova import cells
+from pci_filter.cli.nova import hosts
+from pci_filter.cli.request import wanted
 from pci_filter import exception
 from pci_filter import matching
 from pci_filter.matching import constraints

@@ -22,8 +22,8 @@ from collections.abc import Sequence
 import typing
 
 from pci_filter.cli import base
-from pci_filter.cli import cells
-from pci_filter.cli import hosts
+from pci_filter.cli.nova import cells
+from pci_filter.cli.nova import hosts
 from pci_filter import matching
 from pci_filter import model
 

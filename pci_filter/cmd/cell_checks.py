@@ -23,8 +23,8 @@ import typing
 from oslo_config import cfg
 
 from pci_filter.cli import base as cli_base
-from pci_filter.cli import cells
-from pci_filter.cli import nova_conf
+from pci_filter.cli.nova import cells
+from pci_filter.cli.nova import nova_conf
 from pci_filter.cmd import results
 from pci_filter.db import tables
 from pci_filter import exception

@@ -33,8 +33,8 @@ from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
 from pci_filter.cli import base
-from pci_filter.cli import cells
-from pci_filter.cli import nova_conf
+from pci_filter.cli.nova import cells
+from pci_filter.cli.nova import nova_conf
 from pci_filter.cli import process
 from pci_filter.cmd import cell_checks
 from pci_filter.cmd import results

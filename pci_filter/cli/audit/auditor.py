@@ -31,8 +31,8 @@ from pci_filter.audit import finding
 from pci_filter.audit import rows
 from pci_filter.audit import second_look
 from pci_filter.audit import summaries
-from pci_filter.cli import cells as cells_module
-from pci_filter.cli import nova_conf
+from pci_filter.cli.nova import cells as cells_module
+from pci_filter.cli.nova import nova_conf
 from pci_filter.cli import progress
 from pci_filter.db import audit_facts
 from pci_filter.db import read_only

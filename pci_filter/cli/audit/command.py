@@ -29,7 +29,7 @@ from pci_filter.cli.audit import auditor
 from pci_filter.cli.audit import metrics
 from pci_filter.cli.audit import sql
 from pci_filter.cli import base
-from pci_filter.cli import cells
+from pci_filter.cli.nova import cells
 
 #: Something was found.
 EXIT_FINDINGS: typing.Final = 3

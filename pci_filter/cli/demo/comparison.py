@@ -21,11 +21,11 @@ from collections.abc import Sequence
 import dataclasses
 import typing
 
-from pci_filter.cli.demo import cloud as embedded_cloud
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import fleet
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import cloud as embedded_cloud
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import fleet
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 
 #: Hosts that the schedulers are asked about at a time.
 _BATCH: typing.Final = 50

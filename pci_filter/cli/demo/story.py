@@ -19,12 +19,12 @@ import pathlib
 import random
 import typing
 
-from pci_filter.cli.demo import cloud as embedded_cloud
 from pci_filter.cli.demo import comparison
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import fleet
-from pci_filter.cli.demo import keepsake
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import cloud as embedded_cloud
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import fleet
+from pci_filter.fixture import keepsake
+from pci_filter.fixture import scheduling
 
 CELLS: typing.Final = 2
 

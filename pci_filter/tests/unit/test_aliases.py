@@ -12,9 +12,9 @@
 
 """[pci]alias and --request are read as Nova does, and faults are shown."""
 
-from pci_filter.cli import aliases
 from pci_filter.cli import base as cli_base
-from pci_filter.cli import fault
+from pci_filter.cli.request import aliases
+from pci_filter.cli.request import fault
 from pci_filter.tests import base
 
 GOOD = '{"name": "a", "vendor_id": "8086", "product_id": "154c"}'

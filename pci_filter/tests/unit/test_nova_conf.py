@@ -20,7 +20,7 @@ import fixtures
 from testtools import matchers
 
 from pci_filter.cli import base as cli_base
-from pci_filter.cli import nova_conf
+from pci_filter.cli.nova import nova_conf
 from pci_filter.tests import base
 
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 import testtools
 
 from pci_filter.cli import base
-from pci_filter.cli import cells
+from pci_filter.cli.nova import cells
 from pci_filter.db import cell_mappings
 from pci_filter.db import compute_nodes
 from pci_filter.db import tables

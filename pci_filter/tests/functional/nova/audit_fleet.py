@@ -14,9 +14,9 @@
 
 import json
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker as our_tracker
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import computes
 

@@ -25,12 +25,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 import testtools
 
-from pci_filter.cli.demo import cloud as embedded
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
 from pci_filter import conf
+from pci_filter.fixture import cloud as embedded
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import databases
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import cell_databases
 

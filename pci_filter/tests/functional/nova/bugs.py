@@ -16,9 +16,9 @@ import logging
 
 from nova.pci import manager as nova_manager
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker as our_tracker
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import computes
 from pci_filter.tests.functional.nova import row_states

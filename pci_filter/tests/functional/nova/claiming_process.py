@@ -27,9 +27,9 @@ from nova.db.main import api as main_db
 from nova import objects
 from oslo_utils import uuidutils
 
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import processes
 
 #: Seconds between two changes, and how many go to the same few hosts. A call

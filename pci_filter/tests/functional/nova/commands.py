@@ -22,8 +22,8 @@ import types
 
 import fixtures
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 
 COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')

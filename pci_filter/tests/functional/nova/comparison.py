@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from nova import objects as nova_objects
 from nova.pci import utils as pci_utils
 
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import scheduling
 from pci_filter.objects import device_requests
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import fleets

@@ -24,7 +24,7 @@ from nova.pci import manager as pci_manager
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 
-from pci_filter.cli.demo import databases
+from pci_filter.fixture import databases
 
 #: What ends a claim. Only the first one is meant; PciDeviceStats raises the
 #: built-in ones when it takes a device that an earlier pick has ruled out.

@@ -20,7 +20,7 @@ import typing
 from nova import context as nova_context
 import sqlalchemy as sa
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import proxy

@@ -22,8 +22,8 @@ import json
 from nova import exception as nova_exception
 from nova.pci import manager as nova_manager
 
-from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker as our_tracker
+from pci_filter.fixture import scheduling
 from pci_filter import known_nova
 from pci_filter import model
 from pci_filter import objects

@@ -28,7 +28,7 @@ from nova import context as nova_context
 from nova import objects
 import oslo_messaging
 
-from pci_filter.cli.demo import compute_host
+from pci_filter.fixture import compute_host
 
 NOVA_CONF = 'nova.conf'
 HOSTS = 'hosts.json'

@@ -18,6 +18,7 @@ The environment says which of the two it is to be.
 
 if __name__ == '__main__':
     from nova import monkey_patch
+
     # Older releases of Nova do it when that is imported.
     getattr(monkey_patch, 'patch', bool)()
 
@@ -35,8 +36,8 @@ from nova.db.main import api as main_db
 from nova.scheduler import host_manager
 import sqlalchemy as sa
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.tests.functional.nova import processes
 

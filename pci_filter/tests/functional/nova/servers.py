@@ -23,7 +23,6 @@ import sqlalchemy as sa
 from pci_filter.tests.functional.db import base as db_base
 from pci_filter.tests.functional.nova import base
 
-
 #: What part of the examples of a property are tried on a server. The decisions
 #: are the same there, only what is read may differ.
 PART_OF_EXAMPLES: typing.Final = 0.2

@@ -21,7 +21,7 @@ import tempfile
 
 from nova.db.api import api as api_db
 
-from pci_filter.cli.demo import hardware
+from pci_filter.fixture import hardware
 from pci_filter.tests.functional.nova import base
 
 COMMAND = pathlib.Path(sys.executable).with_name('pci-filter-status')

@@ -22,9 +22,9 @@ from nova import exception
 from nova.pci import request
 import testtools
 
-from pci_filter.cli import aliases
 from pci_filter.cli import base as cli_base
-from pci_filter.cli.demo import databases
+from pci_filter.cli.request import aliases
+from pci_filter.fixture import databases
 from pci_filter.tests import base
 from pci_filter.tests.functional.nova import nova_release
 

@@ -25,9 +25,9 @@ import sqlalchemy as sa
 
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
-from pci_filter.cli import cells
-from pci_filter.cli.demo import databases
+from pci_filter.cli.nova import cells
 from pci_filter import conf
+from pci_filter.fixture import databases
 from pci_filter.tests.functional.nova import audit_fleet
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base

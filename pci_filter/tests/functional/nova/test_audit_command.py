@@ -28,10 +28,10 @@ import fixtures
 from prometheus_client import parser
 
 from pci_filter.audit import kinds
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import hardware
 from pci_filter.compute import tracker as our_tracker
 from pci_filter import conf
+from pci_filter.fixture import databases
+from pci_filter.fixture import hardware
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import commands

@@ -23,11 +23,11 @@ from nova.pci import manager as nova_manager
 
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
-from pci_filter.cli import cells
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import scheduling
+from pci_filter.cli.nova import cells
 from pci_filter.compute import tracker as our_tracker
 from pci_filter import conf
+from pci_filter.fixture import databases
+from pci_filter.fixture import scheduling
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base

@@ -21,9 +21,9 @@ from nova import objects as nova_objects
 from nova.pci import stats
 from nova.scheduler import host_manager as nova_host_manager
 
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import scheduling
 from pci_filter import exception
+from pci_filter.fixture import databases
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base

@@ -17,8 +17,8 @@ import nova.conf
 from nova.objects import cell_mapping
 import testtools
 
-from pci_filter.cli.demo import databases
 from pci_filter.db import cell_mappings
+from pci_filter.fixture import databases
 
 #: Values of [database]connection.
 DEFAULTS = (

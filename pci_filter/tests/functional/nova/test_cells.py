@@ -29,7 +29,7 @@ from nova import service
 from nova import utils
 import sqlalchemy as sa
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import faults

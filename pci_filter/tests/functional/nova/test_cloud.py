@@ -28,11 +28,11 @@ from nova import objects
 import sqlalchemy as sa
 import testtools
 
-from pci_filter.cli.demo import cloud as embedded_cloud
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import cloud as embedded_cloud
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import databases
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 
 CONF = nova.conf.CONF
 

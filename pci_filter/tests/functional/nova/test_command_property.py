@@ -19,9 +19,9 @@ import fixtures
 import hypothesis
 
 from pci_filter.cli import capacity
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import scheduling
 from pci_filter.cli import explain
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import scheduling
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import commands

@@ -23,11 +23,11 @@ import sqlalchemy as sa
 import testtools
 
 from pci_filter.cli import capacity
-from pci_filter.cli.demo import cloud as embedded
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
 from pci_filter.cli import pool_list
+from pci_filter.fixture import cloud as embedded
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.db import base
 from pci_filter.tests.functional.nova import commands
 

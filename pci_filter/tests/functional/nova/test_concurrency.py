@@ -35,7 +35,7 @@ from nova import utils
 import sqlalchemy as sa
 import testtools
 
-from pci_filter.cli.demo import hardware
+from pci_filter.fixture import hardware
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import claiming_process
 from pci_filter.tests.functional.nova import processes

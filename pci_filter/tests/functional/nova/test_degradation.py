@@ -30,7 +30,7 @@ from nova.pci import stats
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import cell_reader
 from pci_filter.scheduler import pool_mapper

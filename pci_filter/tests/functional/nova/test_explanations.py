@@ -16,7 +16,7 @@ import logging
 
 import fixtures
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.tests.functional.nova import base
 

@@ -22,8 +22,8 @@ from nova.pci import request as pci_request
 import sqlalchemy as sa
 import testtools
 
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import databases
+from pci_filter.fixture import scheduling
 from pci_filter import model
 from pci_filter import objects
 from pci_filter.tags import pci_stats

@@ -26,8 +26,8 @@ from nova.pci import stats
 from nova.scheduler import host_manager as nova_host_manager
 import testtools
 
-from pci_filter.cli.demo import scheduling
 from pci_filter import exception
+from pci_filter.fixture import scheduling
 from pci_filter import known_nova
 from pci_filter import objects
 from pci_filter.scheduler.filters import pci_passthrough_filter

@@ -20,7 +20,7 @@ from nova import objects as nova_objects
 from nova.objects import pci_device_pool
 from nova.pci import stats
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.scheduler import host_states

@@ -15,9 +15,9 @@
 import dataclasses
 import json
 
-from pci_filter.cli.demo import compute_host
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import compute_host
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 
 

@@ -16,7 +16,7 @@ import concurrent.futures
 
 from nova import context as nova_context
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import servers
 

@@ -21,8 +21,8 @@ import copy
 from nova import objects as nova_objects
 from nova.virt import hardware as nova_hardware
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 
 NET = '{"vendor_id": "8086", "physical_network": "net1"}'

@@ -18,7 +18,7 @@ from nova import exception as nova_exception
 from nova import objects as nova_objects
 from nova.pci import stats
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base

@@ -20,8 +20,8 @@ from nova import objects as nova_objects
 from nova.pci import stats
 from oslo_utils import uuidutils
 
-from pci_filter.cli.demo import scheduling
 from pci_filter.db import device_groups
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import cell_reader
 from pci_filter.tests.functional.nova import base

@@ -23,7 +23,7 @@ import fixtures
 import hypothesis
 from nova.pci import stats
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import comparison

@@ -17,8 +17,8 @@ import concurrent.futures
 from nova import objects as nova_objects
 from nova.scheduler.weights import pci as pci_weigher
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.tests.functional.nova import base
 

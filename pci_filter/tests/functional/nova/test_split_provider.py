@@ -12,8 +12,8 @@
 
 """A claim that placement has allocated fails where any provider is split."""
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.tests.functional.nova import base
 

@@ -17,9 +17,9 @@ from nova import exception as nova_exception
 from nova import objects
 from oslo_utils import uuidutils
 
-from pci_filter.cli.demo import hardware
-from pci_filter.cli.demo import scheduling
 from pci_filter.compute import tracker
+from pci_filter.fixture import hardware
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 
 SPEC = ['{"address": "*:81:*.*", "physical_network": "physnet1"}']

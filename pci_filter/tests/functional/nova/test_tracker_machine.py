@@ -52,7 +52,7 @@ import hypothesis
 from hypothesis import stateful
 from hypothesis import strategies as st
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import fleets

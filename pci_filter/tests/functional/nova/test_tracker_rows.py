@@ -18,8 +18,8 @@ from nova.compute import pci_placement_translator
 from nova.compute import provider_tree
 from nova.pci import manager as pci_manager
 
-from pci_filter.cli.demo import databases
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import databases
+from pci_filter.fixture import scheduling
 from pci_filter import model
 from pci_filter import objects
 from pci_filter.tags import pci_devices

@@ -18,7 +18,7 @@ beside ours.
 
 from nova import objects
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import bugs
 from pci_filter.tests.functional.nova import computes
 

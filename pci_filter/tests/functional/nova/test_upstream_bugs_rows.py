@@ -18,7 +18,7 @@ beside ours.
 
 from nova.db.main import api as main_db
 
-from pci_filter.cli.demo import hardware
+from pci_filter.fixture import hardware
 from pci_filter.tests.functional.nova import bugs
 from pci_filter.tests.functional.nova import computes
 from pci_filter.tests.functional.nova import nova_release

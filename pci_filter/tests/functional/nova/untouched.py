@@ -32,8 +32,8 @@ from nova.scheduler import filters
 from nova.scheduler import host_manager
 from nova.scheduler import manager
 
-from pci_filter.cli.demo import cloud as embedded
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import cloud as embedded
+from pci_filter.fixture import scheduling
 
 Snapshot = dict[str, tuple[int, typing.Any]]
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from nova.compute import utils as compute_utils
 from oslo_utils import uuidutils
 
-from pci_filter.cli.demo import scheduling
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import fleets
 from pci_filter.tests.functional.nova import nova_release
 

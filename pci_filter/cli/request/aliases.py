@@ -26,7 +26,7 @@ import typing
 from oslo_utils import strutils
 
 from pci_filter.cli import base
-from pci_filter.cli import fault
+from pci_filter.cli.request import fault
 from pci_filter import printable
 
 ALIAS_OPTION: typing.Final = '[pci]alias'

@@ -22,7 +22,7 @@ import typing
 import sqlalchemy as sa
 
 from pci_filter.cli import base
-from pci_filter.cli import cells
+from pci_filter.cli.nova import cells
 from pci_filter.cli import progress
 from pci_filter.db import compute_nodes
 from pci_filter.db import device_groups

@@ -27,7 +27,7 @@ from oslo_config import cfg
 import sqlalchemy as sa
 
 from pci_filter.cli import base
-from pci_filter.cli import nova_conf
+from pci_filter.cli.nova import nova_conf
 from pci_filter.db import cell_mappings
 from pci_filter.db import read_only
 from pci_filter.db import tables

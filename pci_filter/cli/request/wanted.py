@@ -19,10 +19,10 @@ import difflib
 import typing
 import uuid
 
-from pci_filter.cli import aliases
 from pci_filter.cli import base
-from pci_filter.cli import cells
-from pci_filter.cli import nova_conf
+from pci_filter.cli.nova import cells
+from pci_filter.cli.nova import nova_conf
+from pci_filter.cli.request import aliases
 from pci_filter.db import read_only
 from pci_filter.db import request_specs
 from pci_filter import exception

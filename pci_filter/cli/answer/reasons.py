@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import typing
 
-from pci_filter.cli import hosts
+from pci_filter.cli.nova import hosts
 from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter.matching import explanation

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 import difflib
 import typing
 
-from pci_filter.cli import hosts
-from pci_filter.cli import reasons
+from pci_filter.cli.answer import reasons
+from pci_filter.cli.nova import hosts
 from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter.matching import pool as pool_module
