@@ -15,7 +15,11 @@
 Who wants its tags leaves out what is no pool; the audit tells of it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import json
 import typing
 
@@ -28,6 +32,14 @@ _DATA: typing.Final = 'nova_object.data'
 #: Fields of nova.objects.PciDevicePool. What versions to come have beside
 #: them are no tags.
 _FIELDS: typing.Final = ('vendor_id', 'product_id', 'numa_node', 'count')
+
+#: What a pool has beside the tags that the operator gave its devices.
+NO_TAGS: typing.Final = frozenset((
+    'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address', 'count',
+    'devices', 'parent_ifname', 'rp_uuid'))
+
+#: What placement alone matches; nova-compute leaves it out of its pools.
+_PLACEMENT_TAGS: typing.Final = frozenset(('resource_class', 'traits'))
 
 
 def pool(stored: object) -> Pool | None:
@@ -107,3 +119,40 @@ def parse(text: str | None) -> list[Pool] | None:
     except ValueError:
         return None
     return [found for found in map(pool, stored) if found is not None]
+
+
+def contradicts(
+    pools: Sequence[Mapping[str, object]],
+    stored: Iterable[Mapping[str, object]],
+) -> bool:
+    """Tell whether the summary denies the tags that are stored in rows.
+
+    The nova-compute of this package writes the same tags into both. When
+    Nova's own takes its place it reads device_spec anew, and writes what that
+    says into the summary only: the rows keep what was there before.
+
+    :param pools: the pools of one kind of devices
+    :param stored: the tags that are stored with these devices
+    :returns: whether there is exactly one pool and something is stored, but
+        nothing that equals its tags. Of several pools one may be missing
+        because the summary has drifted, so they deny nothing.
+    """
+    if len(pools) != 1:
+        return False
+    found = list(map(_compared, stored))
+    return bool(found) and _compared(pools[0]) not in found
+
+
+def _compared(tags: Mapping[str, object]) -> dict[str, str]:
+    """Return the tags as texts, which is what Nova makes of them here.
+
+    One that is null serves whatever a missing one serves, and so does a
+    remote_managed that is false, which Nova adds to all network devices.
+    """
+    found = {
+        key: str(value) for key, value in tags.items()
+        if value is not None
+        and key not in NO_TAGS and key not in _PLACEMENT_TAGS}
+    if found.get('remote_managed', '').lower() == 'false':
+        del found['remote_managed']
+    return found
