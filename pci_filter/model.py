@@ -46,6 +46,19 @@ STORED_TAGS_LENGTH: typing.Final = 400
 Tags = Mapping[str, object]
 
 
+class StoredTags(enum.Enum):
+    """What became of the tags that our tracker stores in the rows of a host.
+
+    They tell which nova-compute runs there: that of this package, which keeps
+    them up to date, or Nova's own, which leaves the rows as they are.
+    """
+
+    NONE = 'none'
+    CURRENT = 'current'
+    #: Left in the rows, and the summary says otherwise.
+    STALE = 'stale'
+
+
 class ComputeNode(typing.NamedTuple):
     """The compute node whose devices are asked for.
 

@@ -121,6 +121,7 @@ class Question:
         self._roles = _Roles(
             self.requests, self._placed, self._families_matter)
         self._verdicts: dict[_Shape, bool] = {}
+        self._met: dict[pool_module.PoolKind, bool] = {}
 
     def compiled(
         self, providers: Providers = (),
@@ -155,6 +156,32 @@ class Question:
             if allot(None, False) is None:
                 return allot(record, False)
         return allot(record, self.mind_relatives)
+
+    def meets_relatives(self, pools: constraints.Pools) -> bool:
+        """Tell whether relatives matter to them on a host, wherever it be.
+
+        They do if what a request looks for is excluded already, or if there
+        is a physical function as well as something carved out of it. It need
+        not be taken: near a guest a port counts, too, until it is known that
+        nobody has asked for ports.
+        """
+        found = [pool for pool in pools if self._is_met(pool.kind)]
+        ports = {pool.kind.address for pool in found
+                 if pool.kind.dev_type == pool_module.PF}
+        return any(
+            pool.blocked or pool.kind.address in ports
+            and pool.kind.dev_type in pool_module.FUNCTION_TYPES
+            for pool in found)
+
+    def _is_met(self, kind: pool_module.PoolKind) -> bool:
+        """Tell whether some request looks for such devices."""
+        met = self._met.get(kind)
+        if met is None:
+            pool = pool_module.PciDevicePool(kind, 1)
+            met = self._met[kind] = any(
+                constraints.meets_spec(pool, request, unknown_meets=True)
+                for request in self.requests)
+        return met
 
     def fits(self, pools: constraints.Pools) -> bool:
         """Tell whether a host can serve them, of any provider.

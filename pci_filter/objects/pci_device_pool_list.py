@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import copy
 import types
 import typing
 
@@ -58,6 +59,7 @@ class PciDevicePoolList:
         than one that need not look for a place (nova.compute.claims,
         Claim._test_pci).
     :param demands: what is known already of the requests that will come
+    :param stored_tags: what became of the tags in the node's rows
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class PciDevicePoolList:
         unknown: Sequence[model.DeviceGroup] = (),
         numa_guest: bool = False,
         demands: device_requests.Demands | None = None,
+        stored_tags: model.StoredTags = model.StoredTags.NONE,
     ) -> None:
         self._set_pools(pool_module.claim_order(pools))
         self._host_topology = host_topology
@@ -78,6 +81,8 @@ class PciDevicePoolList:
             pool.kind.unknown_tags for pool in self._pools
             if pool.kind.unknown_tags))
         self.numa_guest = numa_guest
+        self.stored_tags = stored_tags
+        self._mind_relatives = True
 
     def _set_pools(self, pools: list[matching.PciDevicePool]) -> None:
         self._pools = pools
@@ -122,10 +127,10 @@ class PciDevicePoolList:
         demands = device_requests.Demands()
         lists = {}
         for node in nodes:
-            pools, unknown = maker.make(node, groups.pop(node.uuid, {}))
+            made = maker.make(node, groups.pop(node.uuid, {}))
             lists[node.uuid] = cls(
-                pools, topologies.get(node.uuid), unknown, numa_guest,
-                demands)
+                made.pools, topologies.get(node.uuid), made.unknown,
+                numa_guest, demands, made.stored_tags)
         return lists
 
     @classmethod
@@ -172,6 +177,30 @@ class PciDevicePoolList:
             return None
         return tuple(
             (cell.id, cell.socket) for cell in self._host_topology.cells)
+
+    def place_matters(
+        self, requests: Iterable[device_requests.PciRequest],
+    ) -> bool:
+        """Tell whether it matters here which place a claim tries first.
+
+        Nova's own nova-compute asks its pools for a place on the NUMA nodes
+        as if a physical function and its functions did not exclude each
+        other, takes the first that it finds, and fails there if they do
+        (nova.compute.claims, Claim._test_numa_topology). Ours minds them from
+        the start; that it runs on a host is known by the tags in the rows.
+
+        :param requests: all PCI requests of one instance with NUMA cells
+        """
+        if self.stored_tags is model.StoredTags.CURRENT:
+            return False
+        question, _ = self._ask(requests, None, None)
+        return question.meets_relatives(self._pools)
+
+    def without_relatives(self) -> PciDevicePoolList:
+        """Return the same pools, to be asked as if none excluded another."""
+        view = copy.copy(self)
+        view._mind_relatives = False
+        return view
 
     def supports_requests(
         self,
@@ -275,7 +304,8 @@ class PciDevicePoolList:
         demand = self._demands.of(requests)
         question = demand.question(
             numa_cells, self._host_topology,
-            bool(numa_cells) or not self.numa_guest)
+            self._mind_relatives and (
+                bool(numa_cells) or not self.numa_guest))
         return question, demand.providers(requests, provider_mapping)
 
     def _decide(

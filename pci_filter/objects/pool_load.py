@@ -24,6 +24,7 @@ import typing
 from pci_filter import matching
 from pci_filter.matching import pool as pool_module
 from pci_filter import model
+from pci_filter.tags import pci_devices
 
 if typing.TYPE_CHECKING:
     from pci_filter.tags import base
@@ -34,6 +35,19 @@ Groups = Mapping[model.DeviceKind, model.DeviceGroup]
 _BASE: typing.Final = operator.attrgetter(
     'kind.vendor_id', 'kind.product_id', 'kind.numa_node', 'kind.dev_type',
     'kind.address')
+
+
+class Made(typing.NamedTuple):
+    """What was made of the devices of one compute node.
+
+    :param pools: its pools
+    :param unknown: the groups of available devices whose tags no source knows
+    :param stored_tags: what became of the tags in its rows
+    """
+
+    pools: list[matching.PciDevicePool]
+    unknown: list[model.DeviceGroup]
+    stored_tags: model.StoredTags = model.StoredTags.NONE
 
 
 class PoolMaker:
@@ -54,18 +68,22 @@ class PoolMaker:
         self._kinds: dict[
             tuple[base.Lookup, ...],
             dict[model.DeviceKind, matching.PoolKind | None]] = {}
+        self._stored_tags: dict[
+            tuple[tuple[base.Lookup, ...], frozenset[model.DeviceKind]],
+            model.StoredTags] = {}
 
-    def make(
-        self, node: model.ComputeNode, groups: Groups,
-    ) -> tuple[list[matching.PciDevicePool], list[model.DeviceGroup]]:
+    def make(self, node: model.ComputeNode, groups: Groups) -> Made:
         """Add the tags to the device groups of one compute node.
 
         :param node: the compute node
         :param groups: its devices
-        :returns: the pools, and the groups of available devices that no
-            source knows
         """
         lookups = tuple(source.for_node(node) for source in self._sources)
+        stored_tags = self._judge(node, groups, lookups)
+        if stored_tags is model.StoredTags.STALE:
+            lookups = tuple(
+                lookup for source, lookup in zip(self._sources, lookups)
+                if not source.stored_tags)
         kinds = self._kinds.setdefault(lookups, {})
         pools: list[matching.PciDevicePool] = []
         unknown: list[model.DeviceGroup] = []
@@ -83,27 +101,64 @@ class PoolMaker:
                 unknown.append(group)
             else:
                 pools.append(matching.PciDevicePool(
-                    kind, group.available, self._rp_uuid(node, group),
+                    kind, group.available,
+                    self._rp_uuid(node, group, stored_tags),
                     group.first_address or ''))
         if has_pf:
             pools = pool_module.mark_blocked(pools, {
                 (group.kind.address, group.kind.dev_type)
                 for group in groups.values() if group.in_use})
-        return _merged(pools), unknown
+        return Made(_merged(pools), unknown, stored_tags)
+
+    def _judge(
+        self, node: model.ComputeNode, groups: Groups,
+        lookups: tuple[base.Lookup, ...],
+    ) -> model.StoredTags:
+        """Find out which nova-compute keeps the rows of a node.
+
+        Asked once for all nodes that the sources cannot tell apart.
+        """
+        kinds = frozenset(
+            kind for kind in groups if kind.stored_tags is not None)
+        if not kinds:
+            return model.StoredTags.NONE
+        found = self._stored_tags.get((lookups, kinds))
+        if found is None:
+            stored = [
+                (kind, tags) for kind in kinds
+                if (tags := pci_devices.stored_tags(kind)) is not None]
+            found = model.StoredTags.STALE if any(
+                source.denies_stored_tags(node, stored)
+                for source in self._sources) else model.StoredTags.CURRENT
+            self._stored_tags[lookups, kinds] = found
+        return found
 
     def _rp_uuid(
         self, node: model.ComputeNode, group: model.DeviceGroup,
+        stored_tags: model.StoredTags,
     ) -> str | None:
-        """Return the provider of a group: the rows decide if they tell."""
+        """Return the provider of a group.
+
+        Our tracker saves a provider that was made anew, so what its rows tell
+        is true. Nova's own changes it in memory and in the summary only: what
+        the row tells is true while the summary has it as well, for a provider
+        never goes over to another device. To look for the text costs a
+        hundredth of what it costs to parse the summary, and of nearly all
+        hosts that is enough.
+        """
         if not self._providers:
             return None
-        if group.rp_uuids:
-            return group.rp_uuid
+        rp_uuid = group.rp_uuid
+        if group.rp_uuids and (
+                stored_tags is model.StoredTags.CURRENT
+                or rp_uuid is not None and isinstance(node.summary, str)
+                and rp_uuid in node.summary):
+            return rp_uuid
         for source in self._sources:
-            rp_uuid = source.rp_uuid(node, group.kind)
-            if rp_uuid is not None:
-                return rp_uuid
-        return None
+            known = source.rp_uuid(node, group.kind)
+            if known is not None:
+                return known
+        return rp_uuid
 
 
 def _pool_kind(

@@ -189,9 +189,10 @@ class PoolMapper:
         def make(
             host_state: HostState, groups: device_groups.Groups,
         ) -> objects.PciDevicePoolList:
-            pools, unknown = maker.make(_compute_node(host_state), groups)
+            made = maker.make(_compute_node(host_state), groups)
             return objects.PciDevicePoolList(
-                pools, host_state.numa_topology, unknown, numa_guest, demands)
+                made.pools, host_state.numa_topology, made.unknown,
+                numa_guest, demands, made.stored_tags)
         return make
 
     def _read_now(

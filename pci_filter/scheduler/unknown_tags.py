@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Report devices that cannot be used because nobody knows their tags."""
+"""Report devices of which nobody knows the tags, and tags out of date."""
 
 from collections.abc import Hashable
 from collections.abc import Iterable
@@ -21,14 +21,13 @@ import typing
 
 from oslo_log import log as logging
 
+from pci_filter import model
 from pci_filter.scheduler import changes
 
 LOG = logging.getLogger(__name__)
 
 #: How many hosts a log line names before it only counts them.
 _NAMED: typing.Final = 5
-
-_ADVICE: typing.Final = 'Give their tags in [pci_filter]device_spec.'
 
 
 class Reporter:
@@ -54,31 +53,16 @@ class Reporter:
         :param host_states: HostStates with pools
         :param began: when the request began, by time.monotonic()
         """
-        left_out: dict[str, frozenset[str]] = {}
-        differing: dict[str, frozenset[str]] = {}
+        news: list[dict[str, frozenset[str]]] = [{} for _ in _KINDS]
         for host_state in host_states:
-            pools = host_state.pci_stats
             node = (cell_uuid, host_state.host, host_state.nodename)
-            kinds = frozenset(
-                f'{kind.vendor_id}:{kind.product_id} ({kind.dev_type})'
-                for kind, *_ in getattr(pools, 'unknown', ()))
-            if self._is_news(('left out', *node), kinds, began):
-                left_out[host_state.host] = kinds
-            tags: frozenset[str] = getattr(
-                pools, 'unknown_tags', frozenset())
-            if self._is_news(('differing', *node), tags, began):
-                differing[host_state.host] = tags
-        if left_out:
-            LOG.warning(
-                'Devices whose tags no source knows are left out in cell '
-                '%(cell)s: %(what)s on %(hosts)s. %(advice)s',
-                _line(cell_uuid, left_out))
-        if differing:
-            LOG.warning(
-                'Functions of one physical function differ in tags in cell '
-                '%(cell)s: %(what)s on %(hosts)s. The summary does not tell '
-                'which is which, so no request for these tags gets them. '
-                '%(advice)s', _line(cell_uuid, differing))
+            for (kind, state_of, _), found in zip(_KINDS, news):
+                state = state_of(host_state.pci_stats)
+                if self._is_news((kind, *node), state, began):
+                    found[host_state.host] = state
+        for (_, _, line), found in zip(_KINDS, news):
+            if found:
+                LOG.warning(line, _values(cell_uuid, found))
 
     def _is_news(
         self, subject: Hashable, state: frozenset[str], began: float,
@@ -96,7 +80,44 @@ class Reporter:
         return self._reported.changed(subject, state)
 
 
-def _line(
+def _unknown(pools: typing.Any) -> frozenset[str]:
+    """Return the kinds of devices whose tags nobody knows."""
+    return frozenset(
+        f'{kind.vendor_id}:{kind.product_id} ({kind.dev_type})'
+        for kind, *_ in getattr(pools, 'unknown', ()))
+
+
+def _differing(pools: typing.Any) -> frozenset[str]:
+    """Return the tags of which nobody knows which device has which."""
+    tags: frozenset[str] = getattr(pools, 'unknown_tags', frozenset())
+    return tags
+
+
+def _stale(pools: typing.Any) -> frozenset[str]:
+    """Return something if tags in the rows are out of date."""
+    stored = getattr(pools, 'stored_tags', None)
+    return frozenset(('stale',) if stored is model.StoredTags.STALE else ())
+
+
+#: What there is to tell of a host, how it is found out, and the line.
+_KINDS: typing.Final = (
+    ('left out', _unknown,
+     'Devices whose tags no source knows are left out in cell %(cell)s: '
+     '%(what)s on %(hosts)s. Give their tags in [pci_filter]device_spec.'),
+    ('differing', _differing,
+     'Functions of one physical function differ in tags in cell %(cell)s: '
+     '%(what)s on %(hosts)s. The summary does not tell which is which, so no '
+     'request for these tags gets them. Give their tags in '
+     '[pci_filter]device_spec.'),
+    ('stale', _stale,
+     'Tags that pci-filter-nova-compute stored with devices are out of date '
+     "in cell %(cell)s on %(hosts)s: Nova's own nova-compute runs there now, "
+     'and its summary (compute_nodes.pci_stats) has other tags, which decide. '
+     '"pci-filter audit --sql" prints what removes the old ones.'),
+)
+
+
+def _values(
     cell_uuid: str, news: dict[str, frozenset[str]],
 ) -> dict[str, str]:
     hosts: Sequence[str] = list(news)
@@ -105,5 +126,4 @@ def _line(
     return {
         'cell': cell_uuid,
         'what': ', '.join(sorted(frozenset().union(*news.values()))),
-        'hosts': ', '.join(hosts[:_NAMED]) + more,
-        'advice': _ADVICE}
+        'hosts': ', '.join(hosts[:_NAMED]) + more}

@@ -31,6 +31,9 @@ NAMESPACE: typing.Final = 'pci_filter.tag_sources'
 #: Tells the tags of one kind of devices, None if it does not know them.
 Lookup = Callable[[model.DeviceKind], 'model.Tags | None']
 
+#: Kinds of devices of one node with the tags that are stored with them.
+StoredTags = Sequence[tuple[model.DeviceKind, model.Tags]]
+
 
 class TagSource(abc.ABC):
     """Something that knows tags of devices.
@@ -67,10 +70,20 @@ class TagSource(abc.ABC):
     ) -> str | None:
         """Return the placement resource provider of some devices, if known.
 
-        Asked only where the rows do not tell it: nova-compute wrote them
-        before it reported the devices to placement.
+        Asked where the rows do not tell it, because nova-compute wrote them
+        before it reported the devices to placement, and where Nova's own
+        nova-compute runs and the summary has not what they tell.
         """
         return None
+
+    def denies_stored_tags(
+        self, node: model.ComputeNode, stored: StoredTags,
+    ) -> bool:
+        """Tell whether tags are stored in the rows that are out of date.
+
+        If so nothing that is stored on this compute node is believed.
+        """
+        return False
 
 
 class Needs(typing.NamedTuple):

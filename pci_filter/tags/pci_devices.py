@@ -31,10 +31,11 @@ class PciDevicesTags(base.TagSource):
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:
         """Return a look-up in the rows, the same one for all nodes."""
-        return _lookup
+        return stored_tags
 
 
-def _lookup(kind: model.DeviceKind) -> model.Tags | None:
+def stored_tags(kind: model.DeviceKind) -> model.Tags | None:
+    """Return the tags in the rows of devices, None if there are none."""
     return None if kind.stored_tags is None else _unescaped(kind.stored_tags)
 
 

@@ -22,12 +22,6 @@ from pci_filter import model
 from pci_filter import summary
 from pci_filter.tags import base
 
-#: What a summary pool has beside its tags. The netdev of the parent is told
-#: by the rows themselves.
-_NO_TAGS = frozenset((
-    'vendor_id', 'product_id', 'numa_node', 'dev_type', 'address', 'count',
-    'devices', 'parent_ifname', 'rp_uuid'))
-
 #: What summaries of like hosts differ in, and something equal for it. Neither
 #: key is a tag, and where nothing is escaped neither is in a string.
 _DIFFERENCE: typing.Final = re.compile(
@@ -54,21 +48,38 @@ class PciStatsTags(base.TagSource):
 
     def for_node(self, node: model.ComputeNode) -> base.Lookup:
         """Return a look-up in the node's summary; see the base class."""
-        text = node.summary
-        if not isinstance(text, str):
-            return _lookup(text or ())
-        if '\\' not in text:
-            text = _DIFFERENCE.sub(_NO_DIFFERENCE, text)
-        return _lookup_in_text(text)
+        return _summary_of(node)
+
+    def denies_stored_tags(
+        self, node: model.ComputeNode, stored: base.StoredTags,
+    ) -> bool:
+        """Tell whether the summary denies what is stored with some devices.
+
+        Those of one kind do, then, though their netdevs may differ: Nova's
+        own nova-compute has taken the place of that which stored them.
+        """
+        said = _summary_of(node)
+        by_key: dict[_Key, list[model.Tags]] = {}
+        for kind, tags in stored:
+            by_key.setdefault(_kind_key(kind), []).append(tags)
+        return any(summary.contradicts(said.pools(key), tags)
+                   for key, tags in by_key.items())
 
     def rp_uuid(
         self, node: model.ComputeNode, kind: model.DeviceKind,
     ) -> str | None:
         """Return the provider that all pools of these devices agree on."""
-        pools = _parsed(node.summary) if isinstance(
-            node.summary, str) else _by_key(node.summary or ())
+        key = _kind_key(kind)
+        if isinstance(node.summary, str):
+            pools = _parsed(node.summary).get(key, [])
+        else:
+            # Asked for each kind of devices: few pools have its address.
+            pools = [pool for pool in node.summary or ()
+                     if isinstance(pool, Mapping)
+                     and pool.get('address') == kind.address
+                     and _summary_key(pool) == key]
         return model.agreed_provider(
-            rp_uuid for pool in pools.get(_kind_key(kind), ())
+            rp_uuid for pool in pools
             if isinstance(rp_uuid := pool.get('rp_uuid'), str))
 
 
@@ -78,21 +89,43 @@ def _parsed(text: str) -> dict[_Key, _Pools]:
     return _by_key(summary.parse(text) or ())
 
 
+class _Summary:
+    """The tags in a summary, by what the rows know too.
+
+    :param pools: all of them
+    """
+
+    def __init__(self, pools: Iterable[Mapping[str, object]]) -> None:
+        by_key = _by_key(pools)
+        self._tags = {key: _common(found) for key, found in by_key.items()}
+        self._numbers = {key: len(found) for key, found in by_key.items()}
+
+    def __call__(self, kind: model.DeviceKind) -> model.Tags | None:
+        """Return the tags of devices; a look-up of the base module."""
+        return self._tags.get(_kind_key(kind))
+
+    def pools(self, key: _Key) -> list[model.Tags]:
+        """Return, for each pool of such devices, what all of them agree on."""
+        number = self._numbers.get(key, 0)
+        return [self._tags[key]] * number if number else []
+
+
+def _summary_of(node: model.ComputeNode) -> _Summary:
+    text = node.summary
+    if not isinstance(text, str):
+        return _Summary(text or ())
+    if '\\' not in text:
+        text = _DIFFERENCE.sub(_NO_DIFFERENCE, text)
+    return _summary_in_text(text)
+
+
 @functools.lru_cache(maxsize=_KEPT)
-def _lookup_in_text(text: str) -> base.Lookup:
-    """Return a look-up in a summary, the same one for the same text.
+def _summary_in_text(text: str) -> _Summary:
+    """Return what is in a text, the same object for the same text.
 
     Never stale: the text itself is what it is kept under.
     """
-    return _lookup(summary.parse(text) or ())
-
-
-def _lookup(pools: Iterable[Mapping[str, object]]) -> base.Lookup:
-    tags = {key: _common(found) for key, found in _by_key(pools).items()}
-
-    def lookup(kind: model.DeviceKind) -> model.Tags | None:
-        return tags.get(_kind_key(kind))
-    return lookup
+    return _Summary(summary.parse(text) or ())
 
 
 def _by_key(pools: Iterable[Mapping[str, object]]) -> dict[_Key, _Pools]:
@@ -111,7 +144,7 @@ def _kind_key(kind: model.DeviceKind) -> _Key:
 
 def _tags(pool: Mapping[str, object]) -> dict[str, object]:
     return {str(key): value for key, value in pool.items()
-            if key not in _NO_TAGS}
+            if key not in summary.NO_TAGS}
 
 
 def _summary_key(pool: object) -> _Key | None:

@@ -25,6 +25,7 @@ from stevedore import driver
 
 from pci_filter import conf
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import first_place
 from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
 from pci_filter.scheduler import request_specs
@@ -79,6 +80,18 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
                 rejected.add(host_state, candidates)
         if not passed:
             rejected.log_summary()
+
+    def host_passes(
+        self, host_state: typing.Any, spec_obj: typing.Any,
+    ) -> bool:
+        """Ask as Nova's filter does, then where the guest will be placed."""
+        if not super().host_passes(host_state, spec_obj):
+            return False
+        if not first_place.matters(host_state, spec_obj):
+            return True
+        return bool(self.filter_candidates(
+            host_state, lambda candidate: first_place.can_be_claimed(
+                host_state, spec_obj, candidate['mappings'])))
 
     def filter_candidates(
         self, host_state: typing.Any,

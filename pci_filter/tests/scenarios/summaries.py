@@ -38,7 +38,7 @@ def groups(pools):
 
 def pool_list(pools, host_topology=None, **more):
     """Return the pools as the scheduler makes them of rows and summary."""
-    made, unknown = pool_load.PoolMaker(
+    made, unknown, _ = pool_load.PoolMaker(
         [pci_stats.PciStatsTags(base.options())]).make(
             model.ComputeNode('uuid', 'host', 'node', pools), groups(pools))
     return objects.PciDevicePoolList(made, host_topology, unknown, **more)

@@ -73,7 +73,7 @@ class TestDeviceSpecs(fuzz.FuzzMixin, base.UnitTestCase):
         for kind in values.KINDS:
             tags = look_up(kind)
             self.assertIsInstance(tags, (dict, type(None)))
-        pools, unknown = pool_load.PoolMaker([source]).make(NODE, groups())
+        pools, unknown, _ = pool_load.PoolMaker([source]).make(NODE, groups())
         self.assertEqual(len(values.KINDS) * 2, sum(
             one.count for one in pools) + sum(
                 group.available for group in unknown))
@@ -92,7 +92,7 @@ class TestSummaries(fuzz.FuzzMixin, base.UnitTestCase):
     source = pci_stats.PciStatsTags(base.options())
 
     def make(self, maker, text):
-        pools, unknown = maker.make(NODE._replace(summary=text), groups())
+        pools, unknown, _ = maker.make(NODE._replace(summary=text), groups())
         self.assertEqual(len(values.KINDS) * 2, sum(
             one.count for one in pools) + sum(
                 group.available for group in unknown))
@@ -133,7 +133,7 @@ class TestStoredTags(fuzz.FuzzMixin, base.UnitTestCase):
         kind, = (model.DeviceKind(
             '8086', '154c', 0, 'type-VF', values.PARENT, stored_tags=text),)
         tags = self.source.for_node(NODE)(kind)
-        pools, unknown = pool_load.PoolMaker([self.source]).make(
+        pools, unknown, _ = pool_load.PoolMaker([self.source]).make(
             NODE, {kind: model.DeviceGroup(kind, 2, values.PARENT)})
         self.assertEqual(1, len(pools) + len(unknown))
         decide(self, objects.PciDevicePoolList(pools, unknown=unknown))

@@ -13,10 +13,13 @@
 """From device groups to pools, for many compute nodes."""
 
 import dataclasses
+import json
 
 from pci_filter import model
 from pci_filter.objects import pool_load
 from pci_filter.tags import base as tags_base
+from pci_filter.tags import pci_devices
+from pci_filter.tags import pci_stats
 from pci_filter.tests import base
 from pci_filter.tests.scenarios import builders
 
@@ -63,7 +66,7 @@ class TestAskedOnce(base.UnitTestCase):
             1, dev_type='type-PF'))
 
     def make(self, *args, **groups):
-        pools, unknown = self.maker.make(_node(*args), {
+        pools, unknown, _ = self.maker.make(_node(*args), {
             kind: group._replace(**groups)
             for kind, group in self.groups.items()})
         self.assertEqual([], unknown)
@@ -116,7 +119,7 @@ class TestUnknown(base.UnitTestCase):
         for number in (1, 2):
             group = builders.device_group(number)
             self.assertEqual(
-                ([], [group]), maker.make(_node(), _groups(group)))
+                ([], [group]), maker.make(_node(), _groups(group))[:2])
 
     def test_unknown_is_asked_once_too(self):
         source = CountingSource()
@@ -125,23 +128,43 @@ class TestUnknown(base.UnitTestCase):
         group = builders.device_group()
         for _ in range(3):
             self.assertEqual(
-                ([], [group]), maker.make(_node(), _groups(group)))
+                ([], [group]), maker.make(_node(), _groups(group))[:2])
         self.assertEqual([group.kind], source.kinds)
 
 
 class TestProviders(base.UnitTestCase):
 
-    def make(self, *rp_uuids, sources=(), **more):
-        pools, _ = pool_load.PoolMaker(
+    def make(
+        self, *rp_uuids, sources=(), summary=None, stored_tags=None, **more,
+    ):
+        pools, *_ = pool_load.PoolMaker(
             [CountingSource(), *sources], **more).make(
-                _node(), _groups(builders.device_group(rp_uuids=rp_uuids)))
+                _node()._replace(summary=summary), _groups(
+                    builders.device_group(
+                        rp_uuids=rp_uuids, stored_tags=stored_tags)))
         pool, = pools
         return pool.rp_uuid
 
-    def test_rows_tell(self):
+    def test_rows_of_our_tracker_tell(self):
         source = CountingSource(rp_uuid='x')
-        self.assertEqual('y', self.make('y', sources=[source]))
-        self.assertIsNone(self.make('y', 'z', sources=[source]))
+        more = {'sources': [source], 'stored_tags': '{}'}
+        self.assertEqual('y', self.make('y', **more))
+        self.assertIsNone(self.make('y', 'z', **more))
+        self.assertEqual([], source.rp_uuids)
+        self.assertEqual('x', self.make(**more))
+
+    def test_rows_that_were_never_told(self):
+        """Nova's nova-compute tells the summary of a new provider only."""
+        source = CountingSource(rp_uuid='x')
+        self.assertEqual('x', self.make('y', sources=[source]))
+        self.assertEqual('x', self.make('y', 'z', sources=[source]))
+        self.assertEqual('y', self.make('y', sources=[CountingSource()]))
+        self.assertIsNone(self.make('y', 'z', sources=[CountingSource()]))
+
+    def test_rows_that_the_summary_confirms(self):
+        source = CountingSource(rp_uuid='x')
+        self.assertEqual('y', self.make(
+            'y', sources=[source], summary='{"rp_uuid": "y"}'))
         self.assertEqual([], source.rp_uuids)
 
     def test_first_source_that_knows(self):
@@ -164,16 +187,81 @@ class TestProviders(base.UnitTestCase):
         maker = pool_load.PoolMaker([CountingSource()])
         group = builders.device_group()
         for rp_uuid in 'xy':
-            (pool,), _ = maker.make(_node(rp_uuid), _groups(
+            (pool,), *_ = maker.make(_node(rp_uuid), _groups(
                 group._replace(rp_uuids=frozenset((rp_uuid,)))))
             self.assertEqual(rp_uuid, pool.rp_uuid)
+
+
+class TestStoredTags(base.UnitTestCase):
+    """Who keeps the rows of a host: what the tags in them tell."""
+
+    def make(self, summary, *stored, sources=None):
+        groups = _groups(*(
+            builders.device_group(stored_tags=text, parent_ifname=name)
+            for name, text in stored))
+        return pool_load.PoolMaker(sources or [
+            pci_devices.PciDevicesTags(base.options()),
+            pci_stats.PciStatsTags(base.options())]).make(
+                _node()._replace(summary=summary), groups)
+
+    def check(self, expected, net, *args, **more):
+        made = self.make(*args, **more)
+        self.assertEqual((expected, {net}), (made.stored_tags, {
+            pool.tags.get('physical_network') for pool in made.pools}))
+
+    def summary(self, *nets):
+        return json.dumps([{
+            'vendor_id': '8086', 'product_id': '154c', 'numa_node': 0,
+            'dev_type': 'type-VF', 'address': builders.A, 'count': 4,
+            'remote_managed': 'false', 'physical_network': net}
+            for net in nets])
+
+    stored = (None, r'{\"physical_network\": \"old\"}')
+
+    def test_none(self):
+        self.check(model.StoredTags.NONE, 'new', self.summary('new'),
+                   (None, None))
+
+    def test_current(self):
+        for summary in (
+                self.summary('old'), None, '', 'garbage', '[]',
+                # One of several may be missing.
+                self.summary('new', 'newer')):
+            self.check(model.StoredTags.CURRENT, 'old', summary, self.stored)
+
+    def test_stale(self):
+        self.check(model.StoredTags.STALE, 'new', self.summary('new'),
+                   self.stored)
+
+    def test_some_are_as_in_the_summary(self):
+        made = self.make(
+            self.summary('new'), self.stored,
+            ('eth0', r'{\"physical_network\": \"new\"}'))
+        self.assertEqual(model.StoredTags.CURRENT, made.stored_tags)
+
+    def test_without_the_summary_among_the_sources(self):
+        self.check(
+            model.StoredTags.CURRENT, 'old', self.summary('new'),
+            self.stored,
+            sources=[pci_devices.PciDevicesTags(base.options())])
+
+    def test_is_asked_once_for_nodes_alike(self):
+        asked = []
+        source = CountingSource()
+        source.denies_stored_tags = (
+            lambda node, stored: asked.append(node.uuid))
+        maker = pool_load.PoolMaker([source])
+        groups = _groups(builders.device_group(stored_tags='{}'))
+        for uuid in 'abc':
+            maker.make(_node(uuid), groups)
+        self.assertEqual(['a'], asked)
 
 
 class TestBlocked(base.UnitTestCase):
     """Relatives in use, be some of their kind available or not."""
 
     def blocked(self, *groups):
-        pools, _ = pool_load.PoolMaker([CountingSource()]).make(
+        pools, *_ = pool_load.PoolMaker([CountingSource()]).make(
             _node(), _groups(*groups))
         return {pool.dev_type for pool in pools if pool.blocked}
 
@@ -206,7 +294,7 @@ class TestBlocked(base.UnitTestCase):
 class TestJoined(base.UnitTestCase):
 
     def test_kinds_alike_once_the_tags_are_known(self):
-        pools, _ = pool_load.PoolMaker([CountingSource()]).make(
+        pools, *_ = pool_load.PoolMaker([CountingSource()]).make(
             _node(), _groups(*(
                 builders.device_group(
                     number, f'0000:81:02.{number}', [rp_uuid],
@@ -218,7 +306,7 @@ class TestJoined(base.UnitTestCase):
             (pool.count, pool.rp_uuid, pool.first_address))
 
     def test_named_parent_and_one_without(self):
-        pools, _ = pool_load.PoolMaker([CountingSource()]).make(
+        pools, *_ = pool_load.PoolMaker([CountingSource()]).make(
             _node(), _groups(
                 builders.device_group(1, 'a', parent_ifname='eth0'),
                 builders.device_group(2, 'b')))

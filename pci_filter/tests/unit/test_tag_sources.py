@@ -27,17 +27,18 @@ from pci_filter.tests.scenarios import builders
 UNKNOWN = model.UNKNOWN
 
 
-def _group(number=0, rp_uuids=()):
+def _group(number=0, rp_uuids=(), **kind):
     """Return what the row of one function tells."""
     address = f'0000:81:02.{number}'
     return builders.device_group(
-        first_address=address, rp_uuids=rp_uuids, device_address=address)
+        first_address=address, rp_uuids=rp_uuids, device_address=address,
+        **kind)
 
 
 def _make(groups, summary, sources):
     node = model.ComputeNode('uuid', 'host', 'node', summary)
     return pool_load.PoolMaker(sources).make(
-        node, {group.kind: group for group in groups})
+        node, {group.kind: group for group in groups})[:2]
 
 
 class TestLoad(base.UnitTestCase):
@@ -150,19 +151,31 @@ class TestProviders(base.UnitTestCase):
         loaded = tags_base.load(base.options(device_spec=list(specs)))
         return _make(groups, summary, loaded)[0]
 
-    def test_rows_decide(self):
+    def test_rows_of_our_tracker_decide(self):
         pool, = self._make(
-            [_group(rp_uuids='x')], [builders.vf(rp=builders.RP1)])
+            [_group(rp_uuids='x', stored_tags='{}')],
+            [builders.vf(rp=builders.RP1)])
         self.assertEqual('x', pool.rp_uuid)
         self.assertNotIn('rp_uuid', pool.tags)
+
+    def test_summary_knows_what_the_rows_were_not_told(self):
+        """Nova's own tracker stores the first provider, and no other."""
+        pool, = self._make(
+            [_group(rp_uuids='x')], [builders.vf(rp=builders.RP1)])
+        self.assertEqual(builders.RP1, pool.rp_uuid)
+        pool, = self._make(
+            [_group(rp_uuids='xy')], [builders.vf(rp=builders.RP1)])
+        self.assertEqual(builders.RP1, pool.rp_uuid)
 
     def test_summary_knows_what_the_rows_lack(self):
         pool, = self._make([_group()], [builders.vf(rp=builders.RP1)])
         self.assertEqual(builders.RP1, pool.rp_uuid)
 
     def test_rows_that_disagree(self):
-        pool, = self._make(
-            [_group(rp_uuids='xy')], [builders.vf(rp=builders.RP1)])
+        pool, = self._make([_group(rp_uuids='xy', stored_tags='{}')],
+                           [builders.vf(rp=builders.RP1)])
+        self.assertIsNone(pool.rp_uuid)
+        pool, = self._make([_group(rp_uuids='xy')], None)
         self.assertIsNone(pool.rp_uuid)
 
     def test_summary_that_disagrees(self):
@@ -177,7 +190,7 @@ class TestProviders(base.UnitTestCase):
             tag_sources=['pci_stats', 'device_spec'],
             device_spec=['{"tier": "lead"}']))
         (pool,), _ = _make([_group(rp_uuids='x')], summary, loaded)
-        # The rows decide about the provider; the first source knows all
+        # So the row decides about the provider; the first source knows all
         # tags.
         self.assertEqual(('x', 'gold'), (pool.rp_uuid, pool.tags['tier']))
 

@@ -32,10 +32,10 @@ def _group(dev_type='type-VF', product_id='154c'):
     return builders.device_group(dev_type=dev_type, product_id=product_id)
 
 
-def _host(name, *unknown, pools=()):
+def _host(name, *unknown, pools=(), **more):
     return types.SimpleNamespace(
         host=name, nodename=name, pci_stats=objects.PciDevicePoolList(
-            builders.to_pools(pools), unknown=unknown))
+            builders.to_pools(pools), unknown=unknown, **more))
 
 
 class TestReporter(base.UnitTestCase):
@@ -72,6 +72,17 @@ class TestReporter(base.UnitTestCase):
             'not tell which is which, so no request for these tags gets '
             f'them. {ADVICE}'], self.report(host))
         self.assertEqual([], self.report(host))
+
+    def test_stale(self):
+        host = _host('host0', stored_tags=model.StoredTags.STALE)
+        self.assertEqual([], self.report(host))
+        line, = self.report(host)
+        self.assertIn('are out of date in cell cell1 on host0: ', line)
+        self.assertEqual([], self.report(host))
+        for other in (model.StoredTags.CURRENT, model.StoredTags.NONE):
+            for _ in range(2):
+                self.assertEqual(
+                    [], self.report(_host('host0', stored_tags=other)))
 
     def test_both(self):
         host = _host('host0', _group(), pools=[
