@@ -36,6 +36,9 @@ LOG = logging.getLogger(__name__)
 #: Instance UUID -> the devices that it has.
 _Owned = collections.defaultdict[str, list[typing.Any]]
 
+#: Devices, each with the id of the request that it is for.
+_Chosen = list[tuple[typing.Any, 'str | None']]
+
 
 class PciDevTracker(manager.PciDevTracker):
     """Nova's tracker, without the pools that Nova keeps beside the devices.
@@ -124,28 +127,59 @@ class PciDevTracker(manager.PciDevTracker):
                     'reason': self.stats.to_list().explain_requests(
                         requests, None, cells).reason})
             raise exception.PciDeviceRequestFailed(requests=pci_requests)
-        claimed: list[typing.Any] = []
-        try:
-            for device, request_id in chosen:
-                device.claim(pci_requests.instance_uuid)
-                claimed.append(device)
-                device.request_id = request_id
-        except Exception as error:
-            for device in reversed(claimed):
-                device.free()
-            LOG.exception(
-                'Instance %(instance)s cannot claim PCI device %(address)s, '
-                'though it is available.', {
-                    'instance': pci_requests.instance_uuid,
-                    'address': device.address})
-            raise exception.PciDeviceRequestFailed(
-                requests=pci_requests) from error
+        claimed = self._claim_all(chosen, pci_requests)
         if cells and any(device.numa_node is None for device in claimed):
             LOG.warning(
                 'Instance %(instance)s has a NUMA topology, and gets a PCI '
                 'device of which nobody knows the NUMA node.',
                 {'instance': pci_requests.instance_uuid})
         return claimed
+
+    def _claim_all(
+        self, chosen: _Chosen, pci_requests: typing.Any,
+    ) -> list[typing.Any]:
+        """Claim these devices, or none of them.
+
+        :raises nova.exception.PciDeviceRequestFailed: if one of them refuses
+        """
+        instance_uuid = pci_requests.instance_uuid
+        claimed: list[typing.Any] = []
+        for device, request_id in chosen:
+            try:
+                device.claim(instance_uuid)
+                claimed.append(device)
+                device.request_id = request_id
+            except Exception as error:
+                LOG.exception(
+                    'Instance %(instance)s cannot claim PCI device '
+                    '%(address)s, though it is available.', {
+                        'instance': instance_uuid,
+                        'address': device.address})
+                self._take_back(claimed, instance_uuid)
+                raise exception.PciDeviceRequestFailed(
+                    requests=pci_requests) from error
+        return claimed
+
+    def _take_back(
+        self, claimed: list[typing.Any], instance_uuid: str,
+    ) -> None:
+        """Free what an instance has just claimed, last one first.
+
+        What cannot be freed stays among the claims: Nova frees those of an
+        instance that is not here with each update of the resources
+        (nova.pci.manager, clean_usage).
+        """
+        for device in reversed(claimed):
+            try:
+                device.free()
+            except Exception:
+                LOG.exception(
+                    'PCI device %(address)s cannot be taken back from '
+                    'instance %(instance)s. The next update of resources '
+                    'tries again.', {
+                        'address': device.address,
+                        'instance': instance_uuid})
+                self.claims[instance_uuid].append(device)
 
     def save(self, context: typing.Any) -> None:
         """Save the devices that have changed.

@@ -12,7 +12,6 @@
 
 """What our tracker claims, on rows that it wrote itself."""
 
-import fixtures
 from nova import exception as nova_exception
 from nova import objects
 from oslo_utils import uuidutils
@@ -129,33 +128,6 @@ class TestClaims(TrackerTestCase):
         pool, = self.cloud.running(host).stats.pools
         self.assertEqual((4, 'false'), (pool['count'], pool['remote_managed']))
         self.cloud.claim(host, [base.vf_request(4)])
-
-    def test_claim_of_a_device_fails_in_the_middle(self):
-        host = self.add()
-        claim = objects.PciDevice.claim
-
-        def flaky(device, instance_uuid):
-            if device.address == PORTS[1]:
-                raise nova_exception.PciDeviceNotFound(
-                    node_id=0, address=device.address)
-            claim(device, instance_uuid)
-
-        before = self.statuses(host)
-        with fixtures.MonkeyPatch('nova.objects.PciDevice.claim', flaky):
-            with self.cloud.target(host.cell) as context:
-                self.assertRaises(
-                    nova_exception.PciDeviceRequestFailed,
-                    self.cloud.running(host).claim_instance, context,
-                    objects.InstancePCIRequests(
-                        instance_uuid=uuidutils.generate_uuid(),
-                        requests=[base.vf_request(2), pf_request()]), None)
-        for device in self.cloud.running(host).pci_devs:
-            self.assertEqual(
-                ('available', None, None),
-                (device.status, device.instance_uuid, device.request_id))
-        self.cloud.save(host)
-        self.assertEqual(before, self.statuses(host))
-        self.cloud.claim(host, [base.vf_request(4), pf_request()])
 
     def test_free(self):
         host = self.add()
