@@ -14,11 +14,13 @@
 
 Pure Python on plain data, like ``matching``. Each module looks at one side of
 it; what is found first is told, and what follows from it is not: a device
-with a finding of its own is no evidence for another one.
+with a finding of its own is no evidence for another one. In the end
+``stories`` brings the repairs of all of them into agreement.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 import itertools
 
@@ -27,13 +29,16 @@ from pci_filter.audit import finding
 from pci_filter.audit import owners
 from pci_filter.audit import providers
 from pci_filter.audit import relatives
+from pci_filter.audit import requests
 from pci_filter.audit import rows
+from pci_filter.audit import stories
 from pci_filter.audit import summaries
 
 
 def examine(
     facts: facts_module.NodeFacts, summary_expected: bool = True,
     pending: summaries.Pending | None = None,
+    is_told: Callable[[finding.Finding], bool] = lambda found: True,
 ) -> list[finding.Finding]:
     """Look at one compute node.
 
@@ -42,15 +47,27 @@ def examine(
         where the rows have all that is in there it need not in any case
     :param pending: when what is written to the rows may be in the summary or
         not; None for never
+    :param is_told: whether a finding is going to be told to anybody: the
+        others are returned too, but what is repaired does not rely on them
     """
+    def look(facts: facts_module.NodeFacts) -> list[finding.Finding]:
+        return _look(facts, summary_expected, pending)
+
+    return stories.settle(facts, look, is_told)
+
+
+def _look(
+    facts: facts_module.NodeFacts, summary_expected: bool,
+    pending: summaries.Pending | None,
+) -> list[finding.Finding]:
+    """Return what each side says, whatever the others do."""
     found = [*rows.check(facts), *owners.check(facts)]
     doubtful = _devices(facts, found)
-    unmet = list(owners.check_requests(facts))
-    related = list(relatives.check(facts, doubtful, bool(unmet)))
+    related = list(relatives.check(facts, doubtful))
     unreadable = list(rows.check_extra_info(facts))
     doubtful |= _devices(facts, related)
     return [*itertools.chain(
-        found, unreadable, related, unmet,
+        found, unreadable, related, requests.check(facts),
         summaries.check(facts, doubtful, summary_expected, pending),
         providers.check(facts, doubtful | _devices(facts, unreadable)))]
 

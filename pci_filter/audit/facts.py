@@ -94,27 +94,34 @@ class Node(typing.NamedTuple):
 
 
 class Instance(typing.NamedTuple):
-    """A row of ``instances``, deleted or not; the columns of Nova."""
+    """A row of ``instances``, deleted or not; the columns of Nova.
+
+    :param pci_requests: JSON, as ``instance_extra`` has it, if it has any
+    """
 
     uuid: str
     host: str | None
     node: str | None
     deleted: int
+    pci_requests: str | None = None
 
 
 class Wanting(typing.NamedTuple):
-    """A server at rest that asked for PCI devices.
+    """A server that asked for PCI devices.
 
     :param uuid: of the instance
     :param host: where it is
     :param node: where it is
     :param pci_requests: JSON, as ``instance_extra`` has it
+    :param at_rest: whether nothing is going on with it, so that it has to
+        have them
     """
 
     uuid: str
     host: str | None
     node: str | None
     pci_requests: str
+    at_rest: bool = True
 
 
 class Migration(typing.NamedTuple):
@@ -128,11 +135,17 @@ class Migration(typing.NamedTuple):
 
 
 class Holding(typing.NamedTuple):
-    """A device that some instance has, wherever that is."""
+    """A device that some instance has.
+
+    :param host: where that is, None if nobody knows
+    :param node: where that is
+    """
 
     id: int
     instance_uuid: str
     request_id: str | None
+    host: str | None = None
+    node: str | None = None
 
 
 class Orphan(typing.NamedTuple):
@@ -154,7 +167,7 @@ class NodeFacts:
     :param devices: its devices
     :param instances: the instances that any of them names, by UUID
     :param wanting: the servers here that asked for devices
-    :param holdings: what those have, by the instance's UUID
+    :param holdings: what all of these have, by the instance's UUID
     :param migrations: the moves of any of the instances, by its UUID
     """
 

@@ -114,8 +114,9 @@ _ALL: typing.Final = (
         'See whether nova-compute runs on the host, and whether its log has '
         'errors of update_available_resource. If the host will not come '
         'back, delete its compute service. Before you free the device with '
-        'what --sql prints, see that no guest on the host has it, and '
-        'audit again afterwards: its relatives may have to be freed too.',
+        'what --sql prints, see that no guest on the host has it. None is '
+        'printed while a server there lacks devices and may be using this '
+        'one: see request-unmet first.',
         (1899541,)),
     Kind(
         'owner-elsewhere', Severity.WARNING,
@@ -127,8 +128,9 @@ _ALL: typing.Final = (
         'Nobody else can have the device, and the instance may start with '
         'it in its description although it is on another host.',
         'See where the guest really runs, and that none on this host has '
-        'the device. Then free it with what --sql prints, and audit again: '
-        'relatives of the device may have to be freed too.', (1641750,)),
+        'the device. Then free it with what --sql prints. None is printed '
+        'if the instance lacks devices where it is, or if a server here '
+        'does and may be using this one.', (1641750,)),
     Kind(
         'request-unmet', Severity.ERROR,
         'A server at rest has fewer devices than it asked for.',
@@ -140,7 +142,9 @@ _ALL: typing.Final = (
         'See on the host which devices the guest has. If it has none, '
         'migrate or resize the server so that it claims anew. If it has '
         'some, keep others from them first: take them out of '
-        '[pci]device_spec.', (1633120, 1899541)),
+        '[pci]device_spec. Until then nothing is printed that gives away a '
+        'device on the host which the server may be using.',
+        (1633120, 1899541)),
     Kind(
         'available-owned', Severity.ERROR,
         'A device is free by its status, and names an instance.',

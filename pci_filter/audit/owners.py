@@ -13,11 +13,11 @@
 """Who has a device, by its row and by the instances."""
 
 from collections.abc import Iterator
-import json
 import typing
 
 from pci_filter.audit import facts as facts_module
 from pci_filter.audit import finding
+from pci_filter.audit import requests
 from pci_filter.audit import rows
 
 #: A device that nobody has.
@@ -53,7 +53,10 @@ def _check_owner(
         yield rows.for_device(
             'owner-elsewhere', facts, device,
             f'pci_devices says {device.status} by {instance.uuid}; instances '
-            f'has that {_place(instance)}', instance, _freed(facts, device))
+            f'has that {_place(instance)}',
+            (instance, tuple(facts.holdings.get(instance.uuid, ()))),
+            None if (lacks := _would_lack(facts, instance)) else
+            _freed(facts, device), lacks)
 
 
 def _freed(
@@ -61,6 +64,27 @@ def _freed(
 ) -> finding.Values:
     """Return what Nova makes of a device that it takes from an instance."""
     return {'status': facts_module.free_status(facts, device), **_UNOWNED}
+
+
+def _would_lack(
+    facts: facts_module.NodeFacts, instance: facts_module.Instance,
+) -> str:
+    """Tell why an instance cannot do without a device of another host.
+
+    :returns: nothing if it can
+    """
+    if instance.host is None or instance.pci_requests is None:
+        return ''
+    there = [held.request_id
+             for held in facts.holdings.get(instance.uuid, ())
+             if held.host == instance.host
+             and instance.node in (None, held.node)]
+    missing = requests.shortage(
+        requests.counts(instance.pci_requests), there)
+    return '' if not missing else (
+        f'its instance lacks {missing} of the devices that it asked for where '
+        'it is, so this row may be right and that of the instance wrong: only '
+        'the hypervisors know')
 
 
 def _missing(
@@ -115,61 +139,4 @@ def _wants(
     return device.request_id is not None and any(
         request_id == device.request_id
         for wanting in facts.wanting if wanting.uuid == device.instance_uuid
-        for request_id, _ in _requests(wanting.pci_requests))
-
-
-def check_requests(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
-    """Compare what the servers on a compute node asked for with their devices.
-
-    Devices count wherever they are, and whatever their status: if there is
-    something wrong with those it is a finding of its own.
-    """
-    for wanting in facts.wanting:
-        if wanting.uuid in facts.migrations:
-            continue
-        requests = _requests(wanting.pci_requests)
-        holdings = facts.holdings.get(wanting.uuid, ())
-        missing = _shortage(requests, [held.request_id for held in holdings])
-        if missing:
-            wanted = sum(count for _, count in requests)
-            yield finding.Finding(
-                'request-unmet', facts.node.host or '', facts.node.id,
-                wanting.uuid,
-                f'instance_extra.pci_requests asks for {wanted}, '
-                f'pci_devices has {len(holdings)}, {missing} short',
-                finding.evidence(wanting, tuple(holdings)),
-                no_repair='only the hypervisor knows which devices the '
-                          'server uses, if any')
-
-
-def _requests(text: str) -> list[tuple[str | None, int]]:
-    """Return id and count of each request; nothing if it is unreadable."""
-    try:
-        requests = json.loads(text)
-        return [(request.get('request_id'), int(request['count']))
-                for request in requests]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return []
-
-
-def _shortage(
-    requests: list[tuple[str | None, int]], held: list[str | None],
-) -> int:
-    """Return how many devices are missing.
-
-    Requests and devices from before Nova gave them an id go with anything.
-    """
-    spare = held.count(None)
-    missing = 0
-    for request_id, count in requests:
-        if request_id is None:
-            missing += count
-        else:
-            missing += max(0, count - held.count(request_id))
-    known = {request_id for request_id, _ in requests}
-    if None in known:
-        # Without an id a request can have been served by any device.
-        spare += sum(
-            request_id is not None and request_id not in known
-            for request_id in held)
-    return max(0, missing - spare)
+        for request_id, _ in requests.counts(wanting.pci_requests))

@@ -29,7 +29,6 @@ _UNAVAILABLE: typing.Final = 'unavailable'
 
 def check(
     facts: facts_module.NodeFacts, doubtful: Collection[int],
-    rows_lost: bool,
 ) -> Iterator[finding.Finding]:
     """Look for statuses that contradict each other.
 
@@ -38,8 +37,6 @@ def check(
 
     :param doubtful: ids of rows with findings of their own: they may be in
         use or not, so nothing is concluded from them
-    :param rows_lost: whether a server here lacks devices that it asked for:
-        what blocks a device may be one of those
     """
     parents: dict[str, facts_module.Device] = {}
     children: dict[str, list[facts_module.Device]] = {}
@@ -59,12 +56,12 @@ def check(
         elif device.dev_type in facts_module.FUNCTIONS:
             parent = parents.get(device.parent_addr or '')
             relatives = () if parent is None else (parent,)
-        yield from _check(facts, device, relatives, doubtful, rows_lost)
+        yield from _check(facts, device, relatives, doubtful)
 
 
 def _check(
     facts: facts_module.NodeFacts, device: facts_module.Device,
-    relatives: _Devices, doubtful: Collection[int], rows_lost: bool,
+    relatives: _Devices, doubtful: Collection[int],
 ) -> Iterator[finding.Finding]:
     """Compare a device with its relatives."""
     used = [relative for relative in relatives
@@ -79,11 +76,7 @@ def _check(
         yield rows.for_device(
             'parent-child', facts, device,
             f'pci_devices says {device.status}, but no relative of it is '
-            'in use', (tuple(relatives), rows_lost),
-            None if rows_lost else {'status': facts_module.AVAILABLE},
-            'a server here lacks devices that it asked for, and may use a '
-            'relative of this one: see request-unmet first'
-            if rows_lost else '')
+            'in use', tuple(relatives), {'status': facts_module.AVAILABLE})
     elif (device.status in facts_module.IN_USE and certain
           and device.dev_type != facts_module.PF):
         # Told once, of the function.

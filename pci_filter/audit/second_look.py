@@ -43,6 +43,10 @@ class Suspicions:
         """Take a finding for one that may go away."""
         self._evidence[found.identity] = found.evidence
 
+    def is_found_again(self, found: finding.Finding) -> bool:
+        """Tell whether a finding is as it was."""
+        return self._evidence.get(found.identity) == found.evidence
+
     @property
     def node_ids(self) -> Collection[int]:
         """Ids of the compute nodes that are to be read again."""
@@ -60,9 +64,8 @@ class Suspicions:
         """
         changed = {}
         for found in found_again:
-            evidence = self._evidence.get(found.identity)
-            if evidence == found.evidence:
+            if self.is_found_again(found):
                 yield found
-            elif evidence is not None:
+            elif found.identity in self._evidence:
                 changed[found.identity] = found.evidence
         self._evidence = changed

@@ -170,14 +170,10 @@ def _load(
               for device in found if device.instance_uuid is not None}
     askers = {one.uuid for found in wanting.values() for one in found}
     instances = {
-        instance.uuid: instance for instance in _read_in(
-            connection, facts.Instance, sa.select(
-                _INSTANCES.uuid, _INSTANCES.host, _INSTANCES.node,
-                _INSTANCES.deleted), _INSTANCES.uuid, owners)}
+        instance.uuid: instance
+        for instance in _read_instances(connection, owners)}
     holdings = _group(
-        _read_in(connection, facts.Holding, sa.select(
-            _DEVICES.id, _DEVICES.instance_uuid, _DEVICES.request_id).where(
-                _DEVICES.deleted == 0), _DEVICES.instance_uuid, askers),
+        _read_holdings(connection, owners | askers),
         lambda held: held.instance_uuid)
     migrations = _group(
         _read_migrations(connection, owners | askers),
@@ -192,29 +188,65 @@ def _load(
 def _read_wanting(
     connection: sa.engine.Connection, nodes: Sequence[facts.Node],
 ) -> Iterator[facts.Wanting]:
-    """Yield the servers at rest on some hosts that asked for devices.
+    """Yield the servers on some hosts that asked for devices.
 
     .. code-block:: sql
 
-        SELECT i.uuid, i.host, i.node, e.pci_requests
+        SELECT i.uuid, i.host, i.node, e.pci_requests,
+               i.vm_state, i.task_state
         FROM instances i JOIN instance_extra e ON e.instance_uuid = i.uuid
-        WHERE i.deleted = 0 AND e.deleted = 0 AND i.task_state IS NULL
-              AND i.vm_state IN ('active', ...)
+        WHERE i.deleted = 0 AND e.deleted = 0
               AND e.pci_requests LIKE '%"count"%' AND i.host IN (...)
     """
     statement = sa.select(
         _INSTANCES.uuid, _INSTANCES.host, _INSTANCES.node,
-        _EXTRA.pci_requests,
+        _EXTRA.pci_requests, _INSTANCES.vm_state, _INSTANCES.task_state,
     ).select_from(tables.instances.join(
         tables.instance_extra, _EXTRA.instance_uuid == _INSTANCES.uuid)
     ).where(
         _INSTANCES.deleted == 0, _EXTRA.deleted == 0,
-        _INSTANCES.task_state.is_(None), _INSTANCES.vm_state.in_(_AT_REST),
         # Those that asked for none have an empty list.
         _EXTRA.pci_requests.contains('"count"'))
     return _read_in(
-        connection, facts.Wanting, statement, _INSTANCES.host,
+        connection, _wanting, statement, _INSTANCES.host,
         {node.host for node in nodes if node.host is not None})
+
+
+def _wanting(
+    uuid: str, host: str | None, node: str | None, pci_requests: str,
+    vm_state: str | None, task_state: str | None,
+) -> facts.Wanting:
+    return facts.Wanting(
+        uuid, host, node, pci_requests,
+        task_state is None and vm_state in _AT_REST)
+
+
+def _read_instances(
+    connection: sa.engine.Connection, uuids: Iterable[str],
+) -> Iterator[facts.Instance]:
+    """Yield the instances, deleted or not, and what they asked for."""
+    return _read_in(
+        connection, facts.Instance, sa.select(
+            _INSTANCES.uuid, _INSTANCES.host, _INSTANCES.node,
+            _INSTANCES.deleted, _EXTRA.pci_requests,
+        ).select_from(tables.instances.outerjoin(
+            tables.instance_extra, sa.and_(
+                _EXTRA.instance_uuid == _INSTANCES.uuid,
+                _EXTRA.deleted == 0))), _INSTANCES.uuid, uuids)
+
+
+def _read_holdings(
+    connection: sa.engine.Connection, uuids: Iterable[str],
+) -> Iterator[facts.Holding]:
+    """Yield the devices of some instances, on whatever host."""
+    return _read_in(
+        connection, facts.Holding, sa.select(
+            _DEVICES.id, _DEVICES.instance_uuid, _DEVICES.request_id,
+            _NODES.host, _NODES.hypervisor_hostname,
+        ).select_from(tables.pci_devices.outerjoin(
+            tables.compute_nodes, sa.and_(
+                _NODES.id == _DEVICES.compute_node_id, _NODES.deleted == 0))
+        ).where(_DEVICES.deleted == 0), _DEVICES.instance_uuid, uuids)
 
 
 def _read_migrations(

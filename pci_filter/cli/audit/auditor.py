@@ -127,7 +127,7 @@ class Auditor:
         """Yield what is found again in a cell as it was."""
         suspicions = self._suspicions[cell]
         for one in suspicions.settle(
-                self._read(cell, connection, suspicions.node_ids)):
+                self._read(cell, connection, suspicions)):
             yield Found(cell.name, one, connection.dialect)
 
     def _read_all(
@@ -141,9 +141,18 @@ class Auditor:
 
     def _read(
         self, cell: cells_module.Cell, connection: sa.engine.Connection,
-        node_ids: Collection[int] | None = None,
+        suspicions: second_look.Suspicions | None = None,
     ) -> Iterator[finding.Finding]:
-        """Yield what is found of these kinds on some compute nodes."""
+        """Yield what is found of these kinds on some compute nodes.
+
+        :param suspicions: what was found before there; None to read all
+        """
+        node_ids = None if suspicions is None else suspicions.node_ids
+
+        def is_told(found: finding.Finding) -> bool:
+            return found.kind in self._kinds and (
+                suspicions is None or suspicions.is_found_again(found))
+
         pending = None
         if self._grace:
             now = timeutils.utcnow()
@@ -155,7 +164,7 @@ class Auditor:
                 else len(node_ids)))
             for facts in audit_facts.load(connection, node_ids):
                 for one in audit.examine(
-                        facts, self._summary_expected, pending):
+                        facts, self._summary_expected, pending, is_told):
                     if one.kind in self._kinds:
                         yield one
                 advance()

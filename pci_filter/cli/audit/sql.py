@@ -28,7 +28,8 @@ HEADER: typing.Final = (
     'on the host that it is for and print the statements again: what the '
     'rows beside it say may have changed since. Run those that are still '
     'there in a transaction against the database of the cell, see that each '
-    'changed one row, and start nova-compute again.')
+    'changed one row, and start nova-compute again. Leave out none of those '
+    'for a device and its relatives: they are right together.')
 
 
 def lines(found: auditor.Found) -> Iterator[str]:

@@ -95,8 +95,9 @@ class AuditTestCase(base.UnitTestCase):
         held = {}
         for one in devices if holdings is None else holdings:
             if one.instance_uuid:
-                held.setdefault(one.instance_uuid, []).append(facts.Holding(
-                    one.id, one.instance_uuid, one.request_id))
+                held.setdefault(one.instance_uuid, []).append(
+                    one if isinstance(one, facts.Holding) else facts.Holding(
+                        one.id, one.instance_uuid, one.request_id))
         self.found = audit.examine(facts.NodeFacts(
             NODE._replace(pci_stats=stats, updated=updated), devices,
             {one.uuid: one for one in instances}, wanting, held, moves),
@@ -215,10 +216,12 @@ class TestOwners(AuditTestCase):
     def test_available_owned(self):
         here = facts.Wanting(SERVER, 'host', 'node', requests(1))
         for status in ('available', 'unavailable', 'unclaimable'):
+            unowned = {'instance_uuid': None, 'request_id': None}
+            if status != 'available':
+                # Nobody has a relative of it.
+                unowned['status'] = 'available'
             for instances, wanting, change in (
-                    ([], [], {'instance_uuid': None, 'request_id': None}),
-                    ([server(deleted=1)], [],
-                     {'instance_uuid': None, 'request_id': None}),
+                    ([], [], unowned), ([server(deleted=1)], [], unowned),
                     ([server(host='far')], [], None),
                     ([server()], [], None),
                     ([server()], [here], {'status': 'allocated'})):

@@ -223,6 +223,35 @@ class Fleet:
         self.tagged.change([address], status='removed')
         return [('tagged', address)]
 
+    def plant_stories(self):
+        """Let several things be wrong with one device, or its relatives.
+
+        :returns: kind and host of each finding
+        """
+        # Nobody is left who uses the functions of a port.
+        functions = {
+            address: row['instance_uuid']
+            for address, row in self.three.rows().items()
+            if row['dev_type'] == 'type-VF' and row['instance_uuid']}
+        for uuid in set(functions.values()):
+            self.three.change_server(uuid, deleted=1)
+        # They have others, and some were on their way.
+        dead = [compute.host.name for compute in self.all
+                for row in compute.rows().values()
+                if row['instance_uuid'] in functions.values()]
+        self.blocked_port, = {
+            self._parent(self.three, address) for address in functions}
+        # One GPU has no owner, and another owner has no GPU.
+        ((_, self.dead_gpu),) = self.plant_owner_missing()
+        self.plant_request_unmet()
+        # Two things are wrong with one row.
+        address = self._available(self.bare, 'type-VF')
+        self.bare.change([address], status='borrowed', extra_info='{')
+        return sorted([
+            *(('owner-missing', name) for name in dead),
+            ('owner-missing', 'one'), ('request-unmet', 'one'),
+            ('status-unknown', 'bare'), ('extra-info-malformed', 'bare')])
+
     def _available(self, compute, dev_type, last=False):
         """Return the address of some available device."""
         return sorted(

@@ -39,8 +39,17 @@ from pci_filter.tests.functional.nova import servers
 CHURN_SECONDS = int(os.environ.get('PCI_FILTER_AUDIT_SECONDS') or 0)
 
 #: Kinds that no statement mends, and those that a restart does.
-BY_HAND = ('request-unmet', 'rp-split')
+# The GPU of the one that is missing may be that of the one that lacks one.
+BY_HAND = ('request-unmet', 'owner-missing', 'rp-split')
 BY_RESTART = ('summary-count', 'summary-extra', 'summary-missing')
+
+
+class Printed(list):
+    """The statements that were printed; ``comments`` has the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.comments = []
 
 
 class AuditTestCase(base.NovaTestCase):
@@ -79,6 +88,27 @@ class AuditTestCase(base.NovaTestCase):
             (one.finding.kind, one.finding.host, one.finding.subject)
             for one in found.findings())
 
+    def run_statements(self):
+        """Run what is printed; each statement is to change one row."""
+        result = commands.run(
+            'audit', '--database-connection', self.database, '--grace', '0',
+            '--sql')
+        self.assertEqual((3, ''), (result.returncode, result.stderr))
+        engine = self.cloud.engine(self.cell)
+        printed = Printed()
+        for line in result.stdout.splitlines():
+            if line.startswith('-- '):
+                printed.comments.append(line[3:])
+            elif line:
+                printed.append(line)
+                with engine.begin() as connection:
+                    # The driver wants them doubled, the client does not.
+                    rows = connection.exec_driver_sql(
+                        line.replace('%', '%%') if engine.name != 'sqlite'
+                        else line).rowcount
+                self.assertEqual(1, rows, line)
+        return printed
+
     def plant(self, kind):
         """Make something wrong and return how it is to be found."""
         planted = getattr(
@@ -104,28 +134,45 @@ class AuditMixin:
 
     def mend(self):
         """Run the statements, and restart what has to be restarted."""
-        result = commands.run(
-            'audit', '--database-connection', self.database, '--grace', '0',
-            '--sql')
-        self.assertEqual((3, ''), (result.returncode, result.stderr))
-        engine = self.cloud.engine(self.cell)
-        mended = 0
-        for line in result.stdout.splitlines():
-            if line and not line.startswith('-- '):
-                with engine.begin() as connection:
-                    # The driver wants them doubled, the client does not.
-                    mended += connection.exec_driver_sql(
-                        line.replace('%', '%%') if engine.name != 'sqlite'
-                        else line).rowcount
         self.assertEqual(
-            len(kinds.FAULTS) - len(BY_HAND) - len(BY_RESTART), mended)
+            len(kinds.FAULTS) - len(BY_HAND) - len(BY_RESTART),
+            len(self.run_statements()))
         self.assertEqual(
             {*BY_HAND, *BY_RESTART}, {kind for kind, *_ in self.find()})
         self.fleet.mend_rp_split()
         for compute in self.fleet.all:
             compute.start()
+        left = self.find()
         self.assertEqual(
-            [('request-unmet', 'one', self.fleet.gpu_vm)], self.find())
+            [('owner-missing', 'one'), ('request-unmet', 'one')],
+            [one[:2] for one in left])
+        self.assertEqual(self.fleet.gpu_vm, left[1][2])
+
+    def test_statements_together(self):
+        """What is printed leaves nothing else to be found."""
+        planted = self.fleet.plant_stories()
+        before = self.find()
+        self.assertEqual(
+            planted, sorted((kind, host) for kind, host, _ in before))
+        kept = self.fleet.one.rows()
+        printed = self.run_statements()
+        # No device that may be that of the server which lacks one.
+        self.assertEqual(kept, self.fleet.one.rows())
+        text = ' '.join(printed.comments)
+        self.assertIn(
+            f'server {self.fleet.gpu_vm} lacks 1 of the devices', text)
+        self.assertIn(f'{self.fleet.dead_gpu} (owner-missing)', text)
+        left = [one for one in self.find() if one[0] not in BY_RESTART]
+        self.assertEqual(
+            # A server in status error asked for such a one there.
+            [('owner-missing', 'one'), ('owner-missing', 'two'),
+             ('request-unmet', 'one')], [one[:2] for one in left])
+        self.assertEqual('available', self.fleet.three.statuses()[
+            self.fleet.blocked_port])
+        # nova-compute starts, and writes the summary.
+        for compute in self.fleet.all:
+            compute.start()
+        self.assertEqual(left, self.find())
 
     def test_summary_that_is_late(self):
         """A live migration claims devices in the rows alone."""
