@@ -33,6 +33,7 @@ from pci_filter.audit import requests
 from pci_filter.audit import rows
 from pci_filter.audit import stories
 from pci_filter.audit import summaries
+from pci_filter.audit import tags
 
 
 def examine(
@@ -66,10 +67,13 @@ def _look(
     related = list(relatives.check(facts, doubtful))
     unreadable = list(rows.check_extra_info(facts))
     doubtful |= _devices(facts, related)
+    stale = list(tags.check(facts, pending))
     return [*itertools.chain(
         found, unreadable, related, requests.check(facts),
-        summaries.check(facts, doubtful, summary_expected, pending),
-        providers.check(facts, doubtful | _devices(facts, unreadable)))]
+        summaries.check(
+            facts, doubtful, summary_expected, pending, bool(stale)),
+        providers.check(facts, doubtful | _devices(facts, unreadable)),
+        stale)]
 
 
 def _devices(

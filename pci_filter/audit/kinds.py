@@ -226,6 +226,19 @@ _ALL: typing.Final = (
         '"openstack resource provider list", correct the rows while '
         'nova-compute is stopped, and start it.', (2098496,)),
     Kind(
+        'tags-stale', Severity.WARNING,
+        'The rows have tags that the tracker of pci_filter stored, and the '
+        'summary has others for the same devices.',
+        "The host ran pci-filter-nova-compute and went back to Nova's own "
+        'nova-compute without write_tags = false before. Then [pci]'
+        'device_spec of the host changed. Only the summary follows that.',
+        "Nova's own filter is not affected. pci_filter goes by the summary "
+        'on such a host as soon as it sees that the two disagree. As long '
+        'as they agree, or where the summary does not know the devices, it '
+        'goes by the tags in the rows.',
+        'Take the tags out of the rows as --sql prints, or run '
+        'pci-filter-nova-compute, which stores the right ones.'),
+    Kind(
         'removed-lingering', Severity.WARNING,
         'A device is marked as removed, and its row is still there.',
         'The row was changed by hand, or nova-compute failed between the '

@@ -61,6 +61,7 @@ class _Rows:
 def check(
     facts: facts_module.NodeFacts, doubtful: Collection[int],
     summary_expected: bool, pending: Pending | None = None,
+    tags_stale: bool = False,
 ) -> Iterator[finding.Finding]:
     """Compare what the summary offers with what is available.
 
@@ -73,6 +74,7 @@ def check(
     :param summary_expected: whether a summary that is NULL is a fault
     :param pending: when what is written to the rows may be in there or not;
         None for never
+    :param tags_stale: whether the tags in the rows are of no use
     """
     try:
         pools = parse(facts.node.pci_stats)
@@ -84,7 +86,8 @@ def check(
         if summary_expected and not _stored_tags(facts, any):
             yield from _no_summary(facts, rows)
         return
-    if pools and facts.devices and _stored_tags(facts, all):
+    if pools and facts.devices and not tags_stale and (
+            _stored_tags(facts, all)):
         yield _finding(
             'summary-deprecated', facts, 'pci_stats',
             f'compute_nodes.pci_stats has {len(pools)} pools; the rows have '
@@ -92,21 +95,24 @@ def check(
     counts = _count_pools(pools)
     for key in sorted({*rows, *counts}, key=str):
         found = rows.get(key)
-        if not (found and pending and _is_late(facts.node, found, pending)):
+        if not (found and pending
+                and is_late(facts.node, found.newest, pending)):
             yield from _compare(facts, key, counts.get(key), found)
 
 
-def _is_late(
-    node: facts_module.Node, rows: _Rows, pending: Pending,
+def is_late(
+    node: facts_module.Node, newest: datetime.datetime, pending: Pending,
 ) -> bool:
     """Tell whether the summary may be right as soon as it is written.
 
     A live migration that claims and a port that comes or goes are written to
     the rows at once, and to the summary with the next periodic update
     (nova.compute.resource_tracker, claim_pci_devices).
+
+    :param newest: when a row of the devices in question was written last
     """
-    return pending.since < rows.newest < pending.until and not (
-        node.updated and node.updated > rows.newest)
+    return pending.since < newest < pending.until and not (
+        node.updated and node.updated > newest)
 
 
 def _compare(

@@ -165,6 +165,21 @@ def check_tags(
     return results.success(share)
 
 
+def check_stale(
+    coverage: tag_coverage.TagCoverage, name: Name,
+) -> results.Result:
+    """Tell which hosts went back to Nova's own tracker with tags left."""
+    if not coverage.stale:
+        return results.success(
+            'Nowhere does pci_stats deny the tags in the rows of pci_devices.')
+    return results.warning(
+        "These hosts seem to run Nova's own nova-compute again, but still "
+        'have tags in pci_devices.extra_info that pci_stats denies: '
+        f'{name(coverage.stale)}. Take them out with what "pci-filter audit '
+        '--kind tags-stale --sql" prints, or run pci-filter-nova-compute '
+        'there.')
+
+
 def _by_source(known: Mapping[str, int]) -> str:
     if not known:
         return ''

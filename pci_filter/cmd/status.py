@@ -155,6 +155,8 @@ class UpgradeChecks(upgradecheck.UpgradeCommands):
         ('Cell Databases', _check_cells),
         ('Device Tags',
          (_check_devices, {'check': cell_checks.check_tags})),
+        ('Stale Tags',
+         (_check_devices, {'check': cell_checks.check_stale})),
         ('Use of pci_stats',
          (_check_devices, {'check': cell_checks.check_summary})),
     )

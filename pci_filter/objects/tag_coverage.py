@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterable
 from collections.abc import Mapping
 import typing
 
@@ -23,6 +24,8 @@ from pci_filter.db import device_groups
 from pci_filter import model
 from pci_filter.objects import pool_load
 from pci_filter.tags import base
+from pci_filter.tags import pci_devices
+from pci_filter.tags import pci_stats
 
 if typing.TYPE_CHECKING:
     import sqlalchemy as sa
@@ -43,6 +46,8 @@ class TagCoverage:
         nobody knows how, by host
     :ivar unknown: how many groups of available devices no source knows, by
         host
+    :ivar stale: how many kinds of devices have tags in their rows that the
+        summary denies, by host
     :ivar hosts: those that have devices
     :ivar hosts_without_summary: those of them that have no summary
     :ivar hosts_in_need: those of them that would lack tags or providers of
@@ -59,6 +64,7 @@ class TagCoverage:
         self.known: collections.Counter[str] = collections.Counter()
         self.divided: collections.Counter[str] = collections.Counter()
         self.unknown: collections.Counter[str] = collections.Counter()
+        self.stale: collections.Counter[str] = collections.Counter()
         self.hosts: set[str] = set()
         self.hosts_without_summary: set[str] = set()
         self.hosts_in_need: set[str] = set()
@@ -84,6 +90,7 @@ class TagCoverage:
             for node in nodes:
                 self._add_available(node, free.get(node.uuid, {}))
                 self._add_idle(node, idle.get(node.uuid, {}))
+                self._add_stale(node, idle.get(node.uuid, {}).values())
 
     def _add_available(
         self, node: model.ComputeNode, groups: device_groups.Groups,
@@ -122,6 +129,19 @@ class TagCoverage:
                     self._needs_provider(node, bare, group)):
                 self.hosts_in_need.add(node.host)
                 return
+
+    def _add_stale(
+        self, node: model.ComputeNode, groups: Iterable[model.DeviceGroup],
+    ) -> None:
+        """Count what our tracker left behind when it left the host.
+
+        The audit finds the same as ``tags-stale``.
+        """
+        number = pci_stats.denied(node, [
+            (group.kind, tags) for group in groups
+            if (tags := pci_devices.stored_tags(group.kind)) is not None])
+        if number:
+            self.stale[node.host] += number
 
     def _lookups(self, node: model.ComputeNode) -> list[base.Lookup]:
         return [source.for_node(node) for source in self._sources]

@@ -53,17 +53,8 @@ class PciStatsTags(base.TagSource):
     def denies_stored_tags(
         self, node: model.ComputeNode, stored: base.StoredTags,
     ) -> bool:
-        """Tell whether the summary denies what is stored with some devices.
-
-        Those of one kind do, then, though their netdevs may differ: Nova's
-        own nova-compute has taken the place of that which stored them.
-        """
-        said = _summary_of(node)
-        by_key: dict[_Key, list[model.Tags]] = {}
-        for kind, tags in stored:
-            by_key.setdefault(_kind_key(kind), []).append(tags)
-        return any(summary.contradicts(said.pools(key), tags)
-                   for key, tags in by_key.items())
+        """Tell whether the summary denies what is stored with some devices."""
+        return denied(node, stored) > 0
 
     def rp_uuid(
         self, node: model.ComputeNode, kind: model.DeviceKind,
@@ -87,6 +78,24 @@ class PciStatsTags(base.TagSource):
 @functools.lru_cache(maxsize=8)
 def _parsed(text: str) -> dict[_Key, _Pools]:
     return _by_key(summary.parse(text) or ())
+
+
+def denied(node: model.ComputeNode, stored: base.StoredTags) -> int:
+    """Return of how many kinds of devices the summary denies all tags.
+
+    If it denies some, Nova's own nova-compute has taken the place of the one
+    that stored them. Devices that differ in their netdev alone are one kind
+    to the summary.
+
+    :param node: the compute node
+    :param stored: what is stored with its devices
+    """
+    by_key: dict[_Key, list[model.Tags]] = {}
+    for kind, tags in stored:
+        by_key.setdefault(_kind_key(kind), []).append(tags)
+    said = _summary_of(node) if by_key else None
+    return sum(summary.contradicts(said.pools(key), tags)
+               for key, tags in by_key.items()) if said else 0
 
 
 class _Summary:

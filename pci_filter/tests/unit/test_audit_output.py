@@ -38,7 +38,7 @@ KINDS = (
     'summary-count', 'summary-missing', 'summary-extra', 'summary-unreadable',
     'owner-missing', 'owner-elsewhere', 'request-unmet', 'available-owned',
     'parent-child', 'orphan-row', 'status-unknown', 'extra-info-malformed',
-    'rp-missing', 'rp-split', 'removed-lingering')
+    'rp-missing', 'rp-split', 'tags-stale', 'removed-lingering')
 
 
 class TestKinds(base.UnitTestCase):

@@ -158,6 +158,34 @@ class TestPairs(StoriesTestCase):
         self.pair([dead(), placed], ['owner-missing'],
                   {VF: {**FREE, **mended}}, stats=stats)
 
+    def test_tags_stale(self):
+        """Tags go, a provider comes, and the row is changed once."""
+        stale = {'extra_info': json.dumps(
+            {'pci_filter_tags': '{"a": "b"}', 'x': 'y'})}
+        gone = {'extra_info': '{"x": "y"}'}
+        mended = {'extra_info': json.dumps({'x': 'y', 'rp_uuid': plain.RP})}
+        more = {'stats': plain.summary(plain.pool(1, tags={'a': 'c'}))}
+        placed = {'stats': plain.summary(
+            plain.pool(1, tags={'a': 'c', 'rp_uuid': plain.RP}))}
+        self.pair([plain.device(1, **stale)], ['tags-stale'],
+                  {VF: gone}, **more)
+        self.pair([plain.device(1, **stale)], ['rp-missing', 'tags-stale'],
+                  {VF: mended}, **placed)
+        self.pair([plain.device(1, **stale)], ['request-unmet', 'tags-stale'],
+                  {VF: gone}, wanting=[lacking()], **more)
+        self.pair([dead(**stale)], ['owner-missing', 'tags-stale'],
+                  {VF: {**FREE, **gone}}, **more)
+        self.pair([dead(**stale)],
+                  ['owner-missing', 'request-unmet', 'tags-stale'],
+                  {VF: gone}, wanting=[lacking()], **more)
+        self.pair([plain.device(1, 'x', **stale)],
+                  ['status-unknown', 'tags-stale'],
+                  {VF: {'status': 'available', **gone}}, **more)
+        self.pair([plain.device(1, **stale), plain.device(2, **BAD)],
+                  ['extra-info-malformed', 'tags-stale'],
+                  {VF: gone, '0000:81:02.2': EMPTY},
+                  stats=plain.summary(plain.pool(2, tags={'a': 'c'})))
+
     def test_status_unknown_of_a_dead_owner(self):
         self.pair([plain.device(1, 'x', instance_uuid=DEAD)],
                   ['status-unknown'], {VF: FREE})
@@ -270,6 +298,7 @@ def fleets(draw):
     return facts.NodeFacts(
         plain.NODE._replace(pci_stats=draw(st.sampled_from((
             None, plain.summary(plain.pool(1)),
+            plain.summary(plain.pool(1, tags={'a': 'b'})),
             plain.summary(plain.pool(1, tags={'rp_uuid': plain.RP})))))),
         devices, {one.uuid: one for one in instances}, wanting, holdings, {})
 

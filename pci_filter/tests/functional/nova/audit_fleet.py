@@ -10,9 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A fleet in which nothing is wrong, and fifteen ways to change that."""
+"""A fleet in which nothing is wrong, and sixteen ways to change that."""
 
 import json
+
+from nova.pci import manager as pci_manager
 
 from pci_filter.compute import tracker as our_tracker
 from pci_filter.fixture import hardware
@@ -217,6 +219,16 @@ class Fleet:
             self.placed, address, lambda extra: extra.update(
                 rp_uuid=computes.provider(
                     self._parent(self.placed, address))))
+
+    def plant_tags_stale(self):
+        """Go back to Nova's own tracker, and give the GPU another tag."""
+        back = self._add(
+            'back', [{**GPU, 'tier': "it's 5% \\ old"}],
+            [hardware.gpu(0x05, 0)], tracker_class=our_tracker.PciDevTracker)
+        back.replace(pci_manager.PciDevTracker)
+        back.start([{**GPU, 'tier': 'new'}])
+        audit_servers.age(self._cloud)
+        return [('back', 'pci_devices')]
 
     def plant_removed_lingering(self):
         address = self._available(self.tagged, 'type-VF')

@@ -101,6 +101,10 @@ class Compute:
         tracker.stats.populate_pools_metadata_from_assigned_devices()
         return tracker
 
+    def replace(self, tracker_class):
+        """Install another nova-compute; :meth:`start` starts it."""
+        self._tracker_class = tracker_class
+
     def start(self, device_spec=None, devices=None):
         """Start nova-compute, for the first time or anew.
 

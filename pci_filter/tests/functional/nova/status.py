@@ -47,7 +47,8 @@ sys.exit(status.main(sys.argv[1:]))
 
 TITLES = [
     'Nova Release', 'Scheduler Hook', 'Scheduler Filters', 'PCI Aliases',
-    'Tag Sources', 'Cell Databases', 'Device Tags', 'Use of pci_stats']
+    'Tag Sources', 'Cell Databases', 'Device Tags', 'Stale Tags',
+    'Use of pci_stats']
 
 SPEC = ['{"address": "*:81:*.*", "physical_network": "physnet1"}']
 

@@ -236,6 +236,18 @@ class TestSQLite(AuditMixin, AuditTestCase):
             {'summary-count'},
             {kind for found in seen for kind, *_ in found})
 
+    def test_tags_between_the_two_writes(self):
+        """Whoever changes device_spec of a host has stale tags so long."""
+        seen = []
+        self.override('pci_filter', write_pci_stats=True)
+        self.fleet.tagged.between = lambda: seen.append(
+            self.find('tags-stale'))
+        self.fleet.tagged.start([
+            {**spec, 'tier': 'new'} for spec in audit_fleet.PHYSNET])
+        self.fleet.tagged.between = None
+        self.assertIn([('tags-stale', 'tagged', 'pci_devices')], seen)
+        self.assertEqual([], self.find())
+
     def test_each_kind_alone(self):
         """Every fault is told once, whatever it brings with it."""
         path = sa.engine.make_url(self.database).database

@@ -168,7 +168,7 @@ class TestAuditCommand(base.NovaTestCase):
             counted = read['pci_filter_audit_findings']
             self.assertEqual(['cell1'], list(counted))
             self.assertEqual(
-                (15, 1), (len(counted['cell1']), sum(counted['cell1'])))
+                (16, 1), (len(counted['cell1']), sum(counted['cell1'])))
 
     def test_kinds(self):
         self.assertEqual(0, self.run_it('--kind', 'rp-split').returncode)

@@ -14,6 +14,7 @@
 """What ``pci-filter-status upgrade check`` finds in the cells."""
 
 import fixtures
+from nova.pci import manager as pci_manager
 import sqlalchemy as sa
 
 from pci_filter.compute import tracker
@@ -77,6 +78,32 @@ class TestDevices(status.StatusTestCase):
         self.check(self.results(0, conf=conf), 'Use of pci_stats', 0,
                    ' on 1 hosts: a.')
 
+    def test_hosts_that_went_back(self):
+        """Their rows have the tags of our tracker, and nobody renews them."""
+        self.add('a', 'b', 'c', tracker=tracker.PciDevTracker)
+        self.add('d')
+        for name in 'ac':
+            host = self.cloud.start_anew(
+                self.cloud.hosts[name], status.port(),
+                tracker=pci_manager.PciDevTracker)
+        results = self.results(0)
+        self.check(results, 'Stale Tags', 0, 'Nowhere does pci_stats deny')
+        self.cloud.start_anew(host, status.port(), [
+            status.SPEC[0].replace('physnet1', 'physnet2')])
+        results = self.results(1)
+        self.check(results, 'Stale Tags', 1, 'denies: c. ',
+                   '"pci-filter audit --kind tags-stale --sql"')
+        self.check_rest(results)
+        # Nobody asks the rows.
+        results = self.results(0, conf=(
+            self.conf + '[pci_filter]\ntag_sources = pci_stats\n'))
+        self.check(results, 'Stale Tags', 0)
+        # The right command stores the right ones.
+        self.cloud.start_anew(
+            self.cloud.hosts['c'], status.port(),
+            tracker=tracker.PciDevTracker)
+        self.check(self.results(0), 'Stale Tags', 0)
+
     def test_no_transaction_lasts(self):
         self.add('a', 'b', 'c', 'd', 'e')
         self.useFixture(fixtures.MonkeyPatch(
@@ -129,7 +156,7 @@ class TestCells(status.StatusTestCase):
     def no_cell(self, conf, *texts):
         results = self.results(2, conf=conf)
         self.check(results, 'Cell Databases', 2, *texts)
-        for title in status.TITLES[-2:]:
+        for title in status.TITLES[-3:]:
             self.check(results, title, 1, 'Not checked')
         self.check_rest(results)
 
