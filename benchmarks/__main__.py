@@ -12,6 +12,8 @@
 
 """Run the benchmark: ``python -m benchmarks --help``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator

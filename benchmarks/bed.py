@@ -12,6 +12,8 @@
 
 """A cloud of one cell whose fleet grows as the benchmark goes on."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
@@ -50,7 +52,7 @@ class Bed:
         self._managers: dict[
             tuple[contenders.Kind, bool], contenders.Scheduler] = {}
 
-    def __enter__(self) -> typing.Self:
+    def __enter__(self) -> Bed:
         self.cloud.open()
         return self
 

@@ -16,6 +16,8 @@ The PCI part is what a request costs beyond the same request without PCI to a
 scheduler without a PCI filter.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import dataclasses
 import functools

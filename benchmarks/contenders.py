@@ -17,6 +17,8 @@ Ours changes a class of Nova's for the whole process, so that is undone
 whenever another one is asked.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Sequence
 import enum

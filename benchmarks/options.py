@@ -12,6 +12,8 @@
 
 """The options of the benchmark."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 import os

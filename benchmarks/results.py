@@ -12,6 +12,8 @@
 
 """What was found out, and whether it is good enough."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 import dataclasses
 import typing

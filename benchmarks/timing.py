@@ -25,6 +25,8 @@ a few hosts. Judged is what was measured, with that; the part of it that is
 the collector's is reported beside it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Mapping
@@ -73,7 +75,7 @@ class Garbage:
         self.full = 0
         self._start = 0.0
 
-    def __enter__(self) -> typing.Self:
+    def __enter__(self) -> Garbage:
         gc.callbacks.append(self._note)
         return self
 

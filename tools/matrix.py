@@ -25,6 +25,8 @@ The exit code is zero if every job ran tests and none of them failed.
   RELEASE/tracker               the same with our tracker too
 """
 
+from __future__ import annotations
+
 import argparse
 import fnmatch
 import functools

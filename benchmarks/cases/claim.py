@@ -19,6 +19,8 @@ with what the virt driver reports, and stores what has changed, in one
 transaction. Both trackers have a host of their own with like rows.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping

@@ -15,6 +15,8 @@
 Plain data, as the rows have it; who reads it is ``pci_filter.db.audit_facts``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -159,7 +161,7 @@ class Orphan(typing.NamedTuple):
     host: str | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, **model.SLOTS)
 class NodeFacts:
     """All that concerns one compute node, read in one transaction.
 

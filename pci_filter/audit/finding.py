@@ -17,6 +17,7 @@ import dataclasses
 import enum
 import typing
 
+from pci_filter import model
 from pci_filter import printable
 
 #: Values by column.
@@ -54,7 +55,7 @@ class Repair(typing.NamedTuple):
     change: Values
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, **model.SLOTS)
 class Finding:
     """One thing that disagrees with another, before anyone looked twice.
 

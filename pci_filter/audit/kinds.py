@@ -20,7 +20,7 @@ import enum
 import typing
 
 
-class Severity(enum.StrEnum):
+class Severity(str, enum.Enum):
     """How much a finding matters.
 
     An error misleads a scheduler or a claim, or stops a service. A warning
@@ -30,6 +30,9 @@ class Severity(enum.StrEnum):
     ERROR = 'error'
     WARNING = 'warning'
     INFORMATION = 'information'
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class Kind(typing.NamedTuple):

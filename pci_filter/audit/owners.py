@@ -12,6 +12,8 @@
 
 """Who has a device, by its row and by the instances."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 import typing
 

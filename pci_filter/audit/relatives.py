@@ -12,6 +12,8 @@
 
 """Physical functions and their functions, which exclude each other."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence

@@ -12,6 +12,8 @@
 
 """Rows of devices that make no sense by themselves."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 import typing
 

@@ -18,6 +18,8 @@ between creating something and noting that it is to be removed it leaves that
 behind.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib

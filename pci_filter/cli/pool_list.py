@@ -12,6 +12,8 @@
 
 """``pci-filter pool list``."""
 
+from __future__ import annotations
+
 import argparse
 import collections
 from collections.abc import Hashable

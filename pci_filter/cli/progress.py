@@ -25,7 +25,7 @@ from rich import progress as rich_progress
 from pci_filter import printable
 
 #: How many there are, or what counts them if somebody wants to know.
-Steps = int | Callable[[], int]
+Steps = typing.Union[int, Callable[[], int]]
 
 #: Starts a task, and returns what to call after each step of it.
 Start = Callable[[str, Steps], Callable[[], None]]

@@ -12,6 +12,8 @@
 
 """The ``pci-filter`` command."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import importlib.metadata
 import logging

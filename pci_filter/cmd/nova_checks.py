@@ -12,6 +12,8 @@
 
 """Checks of ``pci-filter-status`` that need Nova: see ``status``."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import json
 

@@ -12,6 +12,8 @@
 
 """What ``[pci]device_spec`` says of the devices of a compute host."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 import typing
 

@@ -18,6 +18,8 @@ relative is in use, or when the one that is in use goes, changes its kind or
 loses its row.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 import typing
 

@@ -12,6 +12,8 @@
 
 """The columns of Nova's cell database that are read, and no others."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import contextlib
 import datetime

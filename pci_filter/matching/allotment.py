@@ -12,6 +12,8 @@
 
 """Take devices for requests out of pools, the way a claim does."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence

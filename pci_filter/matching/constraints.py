@@ -19,6 +19,8 @@ which matters: NUMA affinity settles for less only when the devices that are
 still there at that point do not suffice.
 """
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Callable
 import typing

@@ -12,6 +12,8 @@
 
 """The record of a decision, and how to say it in words."""
 
+from __future__ import annotations
+
 import typing
 
 from pci_filter.matching import request as request_module

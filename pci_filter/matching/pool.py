@@ -12,6 +12,8 @@
 
 """A pool: available devices of one host that are alike to every request."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -44,7 +46,7 @@ def is_true(value: object) -> bool:
     return str(value).strip().lower() in _TRUE_STRINGS
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, **model.SLOTS)
 class PoolKind:
     """What a pool is, whoever has it and however much is left of it.
 
@@ -80,7 +82,7 @@ class PoolKind:
             **self.tags, **{key: getattr(self, key) for key in _FIELDS}})
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, **model.SLOTS)
 class PciDevicePool(Mapping[str, object]):
     """Devices with the same properties, and how many are available.
 

@@ -17,6 +17,8 @@ no request of the instance wants nothing matters, and of what one does no more
 than all of them together ask for. Such a shape is decided once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses

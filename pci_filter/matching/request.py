@@ -12,11 +12,14 @@
 
 """A request for devices, compiled for the constraints."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 
 from pci_filter.matching import pool as pool_module
+from pci_filter import model
 
 
 def lowered(value: object) -> object:
@@ -24,7 +27,7 @@ def lowered(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, **model.SLOTS)
 class DeviceRequest:
     """So many devices that meet one of the specs, put to one host.
 

@@ -19,6 +19,8 @@ is taken here. A request is served if what is left suffices even when each
 request before it takes from the same pools whatever it might.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from pci_filter.matching import allotment

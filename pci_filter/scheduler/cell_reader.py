@@ -16,6 +16,8 @@ Nova takes about a millisecond of Python for each host of a request; in that
 time the databases can count the devices.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent import futures
@@ -111,7 +113,7 @@ class CellReader:
     def _answer(self, answer: 'futures.Future[typing.Any]') -> typing.Any:
         try:
             return answer.result(max(0.0, self._deadline - time.monotonic()))
-        except TimeoutError:
+        except futures.TimeoutError:
             return nova_context.did_not_respond_sentinel
 
     def answers_so_far(self) -> Answers:

@@ -12,6 +12,8 @@
 
 """Load the pools of all hosts of a request and map them onto HostStates."""
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Callable
 from collections.abc import Iterable

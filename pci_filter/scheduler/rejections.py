@@ -12,6 +12,8 @@
 
 """Say why hosts were rejected, per host and in sum."""
 
+from __future__ import annotations
+
 import collections
 from collections.abc import Sequence
 import typing

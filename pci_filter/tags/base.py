@@ -17,7 +17,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from collections.abc import Sequence
-from importlib import metadata
 import typing
 
 from oslo_config import cfg
@@ -113,7 +112,7 @@ def load(options: cfg.ConfigOpts.GroupAttr) -> list[TagSource]:
     """
     if not options.tag_sources:
         raise exception.NoTagSource()
-    known = metadata.entry_points(group=NAMESPACE).names
+    known = named.NamedExtensionManager(NAMESPACE, []).entry_points_names()
     for name in options.tag_sources:
         if name not in known:
             raise exception.UnknownTagSource(name, known)

@@ -12,6 +12,8 @@
 
 """Tags from ``[pci_filter]device_spec``: Nova's syntax, plus ``host``."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
@@ -43,7 +45,7 @@ _ANY: typing.Final = '*'
 _HIGHEST_ID: typing.Final = 0xffff
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, **model.SLOTS)
 class DeviceSpec:
     """One value: which devices of which hosts have which tags.
 

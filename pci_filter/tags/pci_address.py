@@ -16,11 +16,15 @@ A string gives each field in full or leaves it to any value, a dictionary
 gives a regular expression for each field (nova.pci.devspec).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
 import re
 import typing
+
+from pci_filter import model
 
 _ANY: typing.Final = '*'
 _ANY_REGEX: typing.Final = '.*'
@@ -36,7 +40,7 @@ _ADDRESS: typing.Final = re.compile(
 _FieldMatch = Callable[[str], object]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, **model.SLOTS)
 class AddressPattern:
     """Which PCI addresses are meant.
 

@@ -12,6 +12,8 @@
 
 """Tags from the rows themselves, where our tracker has stored them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 import functools
 import json

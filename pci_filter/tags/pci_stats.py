@@ -12,6 +12,8 @@
 
 """Tags from the summary that nova-compute stores: ``pci_stats``."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Mapping
 import functools

@@ -12,9 +12,12 @@
 
 """What the tests have in common."""
 
+import importlib.util
 import os
+import pathlib
 import random
 import sys
+import sysconfig
 import threading
 import types
 
@@ -69,6 +72,26 @@ class UnitTestCase(testtools.TestCase):
     def setUp(self):
         super().setUp()
         self.useFixture(NoDatabase())
+
+
+def is_standard(name):
+    """Tell whether a top-level module comes with Python.
+
+    Python 3.9 has no sys.stdlib_module_names.
+    """
+    try:
+        spec = importlib.util.find_spec(name)
+    except ValueError:
+        # Such as __main__.
+        return False
+    if spec is None or spec.origin is None:
+        return False
+    if spec.origin in ('built-in', 'frozen'):
+        return True
+    library = pathlib.Path(sysconfig.get_path('stdlib'))
+    path = pathlib.Path(spec.origin)
+    return path.is_relative_to(library) and not {
+        'site-packages', 'dist-packages'} & set(path.parts)
 
 
 def run_in_threads(number, function):

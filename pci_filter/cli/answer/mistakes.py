@@ -12,6 +12,8 @@
 
 """Find the likeliest mistake in a request that no device meets."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from collections.abc import Sequence
 import difflib

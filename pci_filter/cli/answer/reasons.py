@@ -12,6 +12,8 @@
 
 """Say in words why a host suits the requests of an instance, or not."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping

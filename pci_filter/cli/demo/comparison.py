@@ -182,7 +182,7 @@ def _reason(
 ) -> str:
     reason = str(state.pci_stats.explain_requests(requests, {}).reason)
     # The request of a port has no name, only a UUID that nobody knows here.
-    for want, request in zip(order.wants, requests, strict=True):
+    for want, request in zip(order.wants, requests):
         reason = reason.replace(request.request_id, want.label)
     return reason
 

@@ -12,6 +12,8 @@
 
 """What happens in the demo: a fleet, its use, and summaries that drift."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import contextlib
 import dataclasses

@@ -12,6 +12,8 @@
 
 """The cells that a command reads, one after the other."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable
 from collections.abc import Collection

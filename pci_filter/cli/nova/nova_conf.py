@@ -12,6 +12,8 @@
 
 """What the commands read of nova.conf, without Nova."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence

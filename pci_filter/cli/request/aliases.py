@@ -15,6 +15,8 @@
 The rules are those of nova.pci.request, so what is wrong here stops Nova too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping

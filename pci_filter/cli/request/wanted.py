@@ -12,6 +12,8 @@
 
 """The PCI requests that a command is about."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 import dataclasses

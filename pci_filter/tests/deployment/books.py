@@ -12,6 +12,8 @@
 
 """Who has which device, according to the databases of the cells."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import itertools

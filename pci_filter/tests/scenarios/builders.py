@@ -12,6 +12,8 @@
 
 """The shape of a scenario, and short names for what scenarios are made of."""
 
+from __future__ import annotations
+
 import dataclasses
 import typing
 
@@ -114,9 +116,10 @@ class Scenario:
 
     def pools_left(self, counts: tuple[int, ...]) -> list[PoolDict]:
         """Return the pools with these counts, without the empty ones."""
+        assert len(self.pools) == len(counts), counts
         return canonical(
             {**pool, 'count': count}
-            for pool, count in zip(self.pools, counts, strict=True))
+            for pool, count in zip(self.pools, counts))
 
 
 def to_pools(dicts):

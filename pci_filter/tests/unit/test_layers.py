@@ -25,6 +25,7 @@ import sys
 import testtools
 
 import pci_filter
+from pci_filter.tests import base
 
 PACKAGE = pathlib.Path(pci_filter.__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
@@ -54,7 +55,7 @@ def _is_within(name: str, package: str) -> bool:
 
 
 def _is_stdlib(name: str) -> bool:
-    return name.partition('.')[0] in sys.stdlib_module_names
+    return base.is_standard(name.partition('.')[0])
 
 
 class TestLayers(testtools.TestCase):
@@ -64,7 +65,7 @@ class TestLayers(testtools.TestCase):
         self.assertTrue(config.is_file(), f'{config} is missing')
         result = subprocess.run(
             [sys.executable, '-c', LINT_IMPORTS, '--config', str(config),
-             '--no-cache', '--no-logo'],
+             '--no-cache'],
             cwd=CHECKOUT, capture_output=True, text=True, check=False)
         if result.returncode:
             self.fail(result.stdout + result.stderr)

@@ -14,7 +14,6 @@
 
 import os
 import pathlib
-import tempfile
 
 import fixtures
 from testtools import matchers
@@ -28,8 +27,7 @@ class TestNovaConf(base.UnitTestCase):
 
     def setUp(self):
         super().setUp()
-        self.folder = pathlib.Path(
-            self.enterContext(tempfile.TemporaryDirectory()))
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
 
     def _file(self, text, name='nova.conf'):
         path = self.folder / name

@@ -16,6 +16,8 @@ SQLite is always there. A server is used when its environment variable has a
 URL, with a user that may create databases; an unreachable one is a failure.
 """
 
+from __future__ import annotations
+
 import itertools
 import os
 import typing

@@ -12,6 +12,8 @@
 
 """A MariaDB of a test's own, to be killed."""
 
+from __future__ import annotations
+
 import getpass
 import pathlib
 import shutil

@@ -14,7 +14,6 @@
 
 import argparse
 import pathlib
-import tempfile
 
 import fixtures
 import sqlalchemy as sa
@@ -33,8 +32,7 @@ class TestCells(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.folder = pathlib.Path(
-            self.enterContext(tempfile.TemporaryDirectory()))
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.log = self.useFixture(fixtures.FakeLogger('pci_filter'))
 
     def _database(self, name, metadata, table=None, rows=()):

@@ -104,8 +104,9 @@ class TestSQLite(_Tests, base.DatabaseMixin, testtools.TestCase):
 
     @classmethod
     def make_engine(cls):
-        cls.file = pathlib.Path(cls.enterClassContext(
-            tempfile.TemporaryDirectory()), '50% of #1.db')
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.file = pathlib.Path(folder.name, '50% of #1.db')
         return sa.create_engine(
             sa.engine.URL.create('sqlite', database=str(cls.file)),
             future=True)

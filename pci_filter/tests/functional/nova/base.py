@@ -12,6 +12,8 @@
 
 """What the tests with a real Nova share."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import logging

@@ -21,6 +21,8 @@ used by one test after the other. One that a test does not leave as it was is
 not used again.
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import typing

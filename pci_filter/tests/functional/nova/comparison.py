@@ -12,6 +12,8 @@
 
 """Compare what the scheduler says of hosts with what claims do there."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import pprint

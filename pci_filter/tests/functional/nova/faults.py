@@ -12,6 +12,8 @@
 
 """What the tests of failing databases have in common."""
 
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import threading

@@ -12,6 +12,8 @@
 
 """Random compute hosts with PCI devices, as hypothesis strategies."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import typing

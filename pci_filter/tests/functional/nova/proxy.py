@@ -12,6 +12,8 @@
 
 """A TCP proxy in front of a database, which can be told to misbehave."""
 
+from __future__ import annotations
+
 import contextlib
 import select
 import socket

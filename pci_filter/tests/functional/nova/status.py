@@ -17,8 +17,8 @@ import json
 import pathlib
 import subprocess
 import sys
-import tempfile
 
+import fixtures
 from nova.db.api import api as api_db
 
 from pci_filter.fixture import hardware
@@ -62,8 +62,7 @@ class StatusTestCase(base.NovaTestCase):
 
     def setUp(self):
         super().setUp()
-        self.folder = pathlib.Path(
-            self.enterContext(tempfile.TemporaryDirectory()))
+        self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.api = api_db.context_manager.writer.get_engine()
         self.conf = CONF.format(api=self.api.url)
 

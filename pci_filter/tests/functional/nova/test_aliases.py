@@ -88,8 +88,9 @@ class TestAliases(base.PropertyMixin, testtools.TestCase):
             verdicts[ours is not None] += 1
 
         compare()
+        # How many are of each kind differs between releases of hypothesis.
         self.assertGreater(
-            min(verdicts[True], verdicts[False]), 100 * base.PART)
+            min(verdicts[True], verdicts[False]), 50 * base.PART)
 
     def _theirs(self, texts, pci_in_placement):
         with databases.overriding('pci', alias=texts), databases.overriding(

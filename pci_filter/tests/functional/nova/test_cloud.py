@@ -224,8 +224,7 @@ class TestLifeCycle(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.directory = pathlib.Path(
-            self.enterContext(tempfile.TemporaryDirectory()))
+        self.directory = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
 
     def test_nothing_is_left_behind(self):
         def globals_of_nova():

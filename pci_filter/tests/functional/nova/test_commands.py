@@ -12,6 +12,8 @@
 
 """Pools, verdicts and capacity of a fleet that Nova's tracker wrote."""
 
+from __future__ import annotations
+
 import collections
 import csv
 import io

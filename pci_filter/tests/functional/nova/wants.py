@@ -12,6 +12,8 @@
 
 """Random instances that want PCI devices, as hypothesis strategies."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import random
