@@ -12,15 +12,16 @@
 
 """Progress of long work, for who waits at a terminal."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import logging
+import os
 import sys
+import time
 import typing
-
-from rich import console as rich_console
-from rich import progress as rich_progress
 
 from pci_filter import printable
 
@@ -29,6 +30,15 @@ Steps = typing.Union[int, Callable[[], int]]
 
 #: Starts a task, and returns what to call after each step of it.
 Start = Callable[[str, Steps], Callable[[], None]]
+
+#: Seconds between two drawings of the same task.
+_PAUSE: typing.Final = 0.1
+
+#: Columns of a terminal that does not tell how many it has.
+_COLUMNS: typing.Final = 80
+
+#: Removes what is right of the cursor.
+_ERASE: typing.Final = '\x1b[K'
 
 
 @contextlib.contextmanager
@@ -43,42 +53,71 @@ def on_terminal(
     what counts them; it returns what to call after each step.
     """
     if not (visible and sys.stderr.isatty()):
-        # Before 15.0, rich ends a progress that it does not show with a line.
         yield lambda title, steps: lambda: None
         return
-    progress = rich_progress.Progress(
-        rich_progress.TextColumn('{task.description}', markup=False),
-        rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.TimeElapsedColumn(),
-        console=rich_console.Console(stderr=True),
-        transient=True)
-
-    def start(title: str, steps: Steps) -> Callable[[], None]:
-        task = progress.add_task(
-            printable.printable(title),
-            total=steps if isinstance(steps, int) else steps())
-        return lambda: progress.advance(task)
-
-    stderr = sys.stderr
-    with progress, _logging_instead_of(stderr):
-        yield start
+    line = _Line(sys.stderr)
+    with line.kept_out_of_log():
+        yield line.start
+    line.erase()
 
 
-@contextlib.contextmanager
-def _logging_instead_of(stderr: typing.TextIO) -> Iterator[None]:
-    """Send log lines to what rich has put in the place of stderr.
+class _Line:
+    """The last line of a terminal, on which the latest task is drawn.
 
-    It prints them above the bars; they would be written into those.
+    The cursor stays at its start, so that whatever is written next, such as
+    what is logged, takes the place of the task.
+
+    :param stderr: the terminal
     """
-    handlers = [
-        handler for handler in logging.getLogger().handlers
-        if isinstance(handler, logging.StreamHandler)
-        and handler.stream is stderr]
-    for handler in handlers:
-        handler.setStream(sys.stderr)
-    try:
-        yield
-    finally:
+
+    def __init__(self, stderr: typing.TextIO) -> None:
+        self._stderr = stderr
+
+    def start(self, title: str, steps: Steps) -> Callable[[], None]:
+        """Draw a task, and return what to call after each step of it."""
+        title = printable.printable(title)
+        total = steps if isinstance(steps, int) else steps()
+        done = 0
+        drawn = time.monotonic()
+
+        def advance() -> None:
+            nonlocal done, drawn
+            done += 1
+            if done >= total or time.monotonic() >= drawn + _PAUSE:
+                self._draw(f'{title} {done}/{total}')
+                drawn = time.monotonic()
+
+        self._draw(f'{title} 0/{total}')
+        return advance
+
+    def _draw(self, text: str) -> None:
+        # A line that is full would move the cursor to the next.
+        columns = os.get_terminal_size(self._stderr.fileno()).columns
+        self._write(f'{text[:(columns or _COLUMNS) - 1]}{_ERASE}\r')
+
+    def erase(self) -> None:
+        """Leave nothing of the task on the terminal."""
+        self._write(_ERASE)
+
+    def _write(self, text: str) -> None:
+        self._stderr.write(text)
+        self._stderr.flush()
+
+    @contextlib.contextmanager
+    def kept_out_of_log(self) -> Iterator[None]:
+        """Erase the task whenever something is to be logged here."""
+        def erase(record: logging.LogRecord) -> bool:
+            self.erase()
+            return True
+
+        handlers = [
+            handler for handler in logging.getLogger().handlers
+            if isinstance(handler, logging.StreamHandler)
+            and handler.stream is self._stderr]
         for handler in handlers:
-            handler.setStream(stderr)
+            handler.addFilter(erase)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(erase)

@@ -15,12 +15,11 @@
 from collections.abc import Iterable
 from collections.abc import Sequence
 import json
+import shutil
+import textwrap
 import typing
 
-from rich import box
-from rich import console as rich_console
-from rich import markup
-from rich import table as rich_table
+import prettytable
 
 from pci_filter.cli.demo import comparison
 from pci_filter.cli.demo import story
@@ -28,6 +27,11 @@ from pci_filter.cli.demo import story
 #: Hosts shown per table for each way to be wrong, and to be right.
 _WRONG_SHOWN: typing.Final = 2
 _RIGHT_SHOWN: typing.Final = 1
+
+#: Widest counts of devices; longer ones are broken.
+_COUNTS_WIDTH: typing.Final = 11
+
+_WHY: typing.Final = 'Why, says ours'
 
 _DEV_TYPE_NAMES: typing.Final = {
     'type-PF': 'PF', 'type-VF': 'VF', 'type-PCI': 'GPU', 'vdpa': 'vDPA'}
@@ -67,14 +71,6 @@ def _phase_as_dict(
             for result in results]}
 
 
-class _Console(rich_console.Console):
-    """A console that leaves it to the shell to deal with a closed pipe."""
-
-    def on_broken_pipe(self) -> None:
-        """Let the caller know, where rich would end the process."""
-        raise BrokenPipeError()
-
-
 class Tables:
     """Print the story of the demo.
 
@@ -82,7 +78,8 @@ class Tables:
     """
 
     def __init__(self, stream: typing.TextIO) -> None:
-        self._console = _Console(file=stream, highlight=False)
+        self._stream = stream
+        self._columns = shutil.get_terminal_size().columns
 
     def show(self, outcome: story.Outcome, nova_version: str) -> None:
         """Print both phases and the totals.
@@ -90,7 +87,7 @@ class Tables:
         :param outcome: what the demo found out
         :param nova_version: version of the installed Nova
         """
-        show = self._console.print
+        show = self._paragraph
         show(f'Nova {nova_version}: {story.CELLS} cells, {outcome.hosts} '
              f'hosts, {outcome.devices} PCI devices, {outcome.claims} claims '
              'by its PciDevTracker.')
@@ -108,15 +105,19 @@ class Tables:
         self._show_phase(outcome.after)
         self._show_totals(outcome)
 
+    def _paragraph(self, text: str) -> None:
+        print(textwrap.fill(text, self._columns, break_on_hyphens=False),
+              file=self._stream)
+
     def _heading(self, text: str) -> None:
-        self._console.print(f'\n[bold]{text}[/bold]')
+        self._paragraph('')
+        self._paragraph(text)
 
     def _show_totals(self, outcome: story.Outcome) -> None:
         total = len(outcome.decisions())
-        self._console.print(
-            f'\n[bold]In-tree filter wrong on {outcome.in_tree_wrong} of '
-            f'{total} host decisions, pci_filter wrong on '
-            f'{outcome.ours_wrong}.[/bold]')
+        self._heading(
+            f'In-tree filter wrong on {outcome.in_tree_wrong} of {total} host '
+            f'decisions, pci_filter wrong on {outcome.ours_wrong}.')
 
     def _show_phase(
         self, results: Iterable[comparison.OrderResult],
@@ -126,11 +127,11 @@ class Tables:
             in_tree = sum(d.in_tree_wrong for d in decisions)
             ours = sum(d.ours_wrong for d in decisions)
             claims = sum(d.claim for d in decisions)
-            self._console.print(
-                f'\n[bold]{result.order.title}[/bold]: works on {claims} of '
-                f'{len(decisions)} hosts; wrong: in-tree {in_tree}, ours '
-                f'{ours}')
-            self._console.print(_table(_examples(decisions)))
+            self._heading(
+                f'{result.order.title}: works on {claims} of {len(decisions)} '
+                f'hosts; wrong: in-tree {in_tree}, ours {ours}')
+            print(_table(_examples(decisions), self._columns),
+                  file=self._stream)
 
 
 def _examples(
@@ -163,30 +164,45 @@ def _varied(
     return sorted(first + rest, key=lambda d: not d.row_devices)
 
 
-def _table(decisions: Iterable[comparison.Decision]) -> rich_table.Table:
-    table = rich_table.Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
-        collapse_padding=True)
-    table.add_column('Host', no_wrap=True)
-    table.add_column('Summary', max_width=11)
-    table.add_column('Rows', max_width=11)
-    table.add_column('In-tree', no_wrap=True)
-    table.add_column('Ours', no_wrap=True)
-    table.add_column('Claim', no_wrap=True)
-    table.add_column('Why, says ours')
+def _table(decisions: Iterable[comparison.Decision], columns: int) -> str:
+    """Return a table that is at most so many columns wide."""
+    table = prettytable.PrettyTable(
+        ('Host', 'Summary', 'Rows', 'In-tree', 'Ours', 'Claim', _WHY),
+        align='l', border=False, preserve_internal_border=True,
+        vertical_char=' ', junction_char='-', padding_width=0,
+        right_padding_width=1)
     for decision in decisions:
-        summary = _devices(decision.summary_devices)
-        if decision.summary:
-            summary = f'{summary} ({decision.summary})'
-        table.add_row(
-            decision.host,
-            summary,
-            _devices(decision.row_devices),
-            _verdict(decision.in_tree, decision.in_tree_wrong),
-            _verdict(decision.ours, decision.ours_wrong),
-            'works' if decision.claim else 'fails',
-            'fits' if decision.ours else markup.escape(decision.reason))
-    return table
+        table.add_row(_row(decision))
+    table.max_width['Summary'] = table.max_width['Rows'] = _COUNTS_WIDTH
+    heading, *_ = table.get_string(
+        fields=table.field_names[:-1]).splitlines()
+    width = max(len(_WHY), columns - len(heading) - 1)
+    table.max_width[_WHY] = width
+    table.custom_format[_WHY] = lambda field, text: _breakable(text, width)
+    # The last column has padding too, which nobody needs.
+    return '\n'.join(
+        line[:-1].rstrip() for line in table.get_string().splitlines())
+
+
+def _breakable(text: str, width: int) -> str:
+    """Let a property that is too long for a line break before its value."""
+    return ' '.join(
+        word if len(word) <= width else word.replace('=', '= ')
+        for word in text.split())
+
+
+def _row(decision: comparison.Decision) -> list[str]:
+    summary = _devices(decision.summary_devices)
+    if decision.summary:
+        summary = f'{summary} ({decision.summary})'
+    return [
+        decision.host,
+        summary,
+        _devices(decision.row_devices),
+        _verdict(decision.in_tree, decision.in_tree_wrong),
+        _verdict(decision.ours, decision.ours_wrong),
+        'works' if decision.claim else 'fails',
+        'fits' if decision.ours else decision.reason]
 
 
 def _devices(counts: dict[str, int]) -> str:
@@ -197,4 +213,4 @@ def _devices(counts: dict[str, int]) -> str:
 
 def _verdict(passed: bool, wrong: bool) -> str:
     text = 'pass' if passed else 'reject'
-    return f'[bold red]{text} ![/bold red]' if wrong else text
+    return f'{text} !' if wrong else text

@@ -18,14 +18,17 @@ syntax tree, because import-linter sees an external package as one whole.
 
 import ast
 from collections.abc import Iterator
+from importlib import metadata
 import pathlib
 import subprocess
 import sys
 
+from packaging import requirements
 import testtools
 
 import pci_filter
 from pci_filter.tests import base
+from pci_filter.tests.unit import test_requirements
 
 PACKAGE = pathlib.Path(pci_filter.__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
@@ -106,6 +109,27 @@ class TestLayers(testtools.TestCase):
             return not _is_within(name, 'nova.pci.stats')
 
         self.assertEqual([], self._offences(paths, is_allowed))
+
+    def test_what_is_imported_is_required(self):
+        def packages(names):
+            return {
+                file.parts[0] for name in names
+                for file in metadata.files(name)
+                if len(file.parts) == 2 and file.name == '__init__.py'}
+
+        ours = packages(one.name for one in test_requirements.required())
+        novas = {'nova'} | packages(
+            requirements.Requirement(text).name
+            for text in metadata.requires('nova') if 'extra' not in text)
+        above = {'cmd', 'compute', 'fixture', 'scheduler'}
+        paths = [path for path in sorted(PACKAGE.rglob('*.py'))
+                 if not path.is_relative_to(PACKAGE / 'tests')]
+        for path in paths:
+            part = path.relative_to(PACKAGE).parts[0]
+            allowed = {'pci_filter'} | ours | (
+                novas if part in above else set())
+            self.assertEqual([], self._offences([path], lambda name: (
+                _is_stdlib(name) or name.partition('.')[0] in allowed)))
 
     def test_imports_are_absolute(self):
         # The checks above compare absolute names.

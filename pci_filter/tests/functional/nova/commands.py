@@ -28,17 +28,25 @@ from pci_filter.tests.functional.nova import base
 
 COMMAND = pathlib.Path(sys.executable).with_name('pci-filter')
 
-#: Runs the command as if Nova were not installed.
-WITHOUT_NOVA = (sys.executable, '-c', '''
+
+def _without(package):
+    """Return what runs the command as if a package were not installed."""
+    return (sys.executable, '-c', f'''
 import sys
-class NoNova:
+class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] == 'nova':
-            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
-sys.meta_path.insert(0, NoNova())
+        if name.partition('.')[0] == {package!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Missing())
 from pci_filter.cli import shell
 sys.exit(shell.main(sys.argv[1:]))
 ''')
+
+
+WITHOUT_NOVA = _without('nova')
+
+#: The constraints of 2024.1 have no rich.
+WITHOUT_RICH = _without('rich')
 
 ALIASES = (
     {'name': 'vf', 'vendor_id': '8086', 'product_id': '154c',

@@ -13,13 +13,18 @@
 """What operators do wrong, and what breaks: one line, and no traceback."""
 
 import contextlib
+import fcntl
 import functools
+import json
 import os
 import pathlib
 import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 import fixtures
@@ -32,6 +37,23 @@ from pci_filter.tests.functional.nova import commands
 #: A command that needs nothing but the databases, and one that needs more.
 POOL_LIST = ('pool', 'list', '-f', 'json')
 EXPLAIN = ('explain', '-f', 'json')
+
+
+def screen(shown):
+    """Return the lines that are on a terminal in the end."""
+    lines, column = [''], 0
+    for part in re.findall('\x1b\\[K|.', shown, re.DOTALL):
+        if part == '\x1b[K':
+            lines[-1] = lines[-1][:column]
+        elif part == '\r':
+            column = 0
+        elif part == '\n':
+            lines.append('')
+            column = 0
+        else:
+            lines[-1] = lines[-1][:column] + part + lines[-1][column + 1:]
+            column += 1
+    return lines
 
 
 class TestErrors(testtools.TestCase):
@@ -252,17 +274,18 @@ class TestErrors(testtools.TestCase):
         self.addCleanup(server.close)
         return server.getsockname()[1]
 
-    def test_progress_on_a_terminal(self):
-        """Bars are on stderr, and what goes wrong is above them."""
-        _, url = self.good_cell()
-        path = self.api_database(
-            ('gone', f'sqlite:///{self.folder}/gone.db'),
-            ('good [/b]\x1b]0;x', url))
+    def _at_terminal(self, *arguments, columns=0, command=(commands.COMMAND,)):
+        """Run a command whose stderr is a terminal.
+
+        :param columns: that it has; 0 if it does not tell
+        :returns: exit code, stdout, what was sent to the terminal
+        """
         terminal, stderr = pty.openpty()
+        fcntl.ioctl(stderr, termios.TIOCSWINSZ,
+                    struct.pack('HHHH', 0, columns, 0, 0))
         process = subprocess.Popen(
-            [commands.COMMAND, *POOL_LIST, f'--config-file={path}'],
-            stdout=subprocess.PIPE, stderr=stderr, text=True,
-            env={**os.environ, 'TERM': 'xterm', 'COLUMNS': '120'})
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=stderr,
+            text=True, env={**os.environ, 'TERM': 'xterm'})
         os.close(stderr)
         shown = b''
         # Linux has an error for the end of a terminal.
@@ -271,14 +294,46 @@ class TestErrors(testtools.TestCase):
                 shown += part
         os.close(terminal)
         stdout, _ = process.communicate(timeout=60)
-        self.assertEqual(1, process.returncode)
-        self.assertIn('"gpu-0"', stdout)
-        self.assertNotIn('\x1b', stdout)
-        self.assertIn(
-            'pci-filter: cell gone cannot be read: unable to open database '
-            'file\r\n', shown.decode())
-        self.assertRegex(
-            shown.decode(), r'cell good \[/b\]\\x1b\]0;x .*3/3')
+        return process.returncode, stdout, shown.decode()
+
+    def test_progress_on_a_terminal(self):
+        """It leaves nothing there but what goes wrong."""
+        _, url = self.good_cell()
+        # Longer than what is logged then.
+        name = 'x' * 50
+        path = self.api_database(
+            (f'good [/b]\x1b]0;{name}', url),
+            ('gone', f'sqlite:///{self.folder}/gone.db'))
+        for command in (commands.COMMAND,), commands.WITHOUT_RICH:
+            code, stdout, shown = self._at_terminal(
+                *POOL_LIST, f'--config-file={path}', command=command)
+            self.assertEqual(1, code)
+            self.assertIn('"gpu-0"', stdout)
+            self.assertNotIn('\x1b', stdout)
+            self.assertIn(f'cell good [/b]\\x1b]0;{name} 3/3', shown)
+            self.assertEqual(
+                ['pci-filter: cell gone cannot be read: unable to open '
+                 'database file', ''], screen(shown))
+
+    def test_progress_on_a_narrow_terminal(self):
+        """It never fills a line, which would move the cursor to the next."""
+        _, url = self.good_cell()
+        path = self.api_database(('of the long name', url))
+        _, _, shown = self._at_terminal(
+            *POOL_LIST, f'--config-file={path}', columns=12)
+        self.assertEqual([''], screen(shown))
+        self.assertEqual(
+            {'cell of the'},
+            {text for text in re.split('\r|\x1b\\[K', shown) if text})
+
+    def test_progress_of_an_audit(self):
+        code, stdout, shown = self._at_terminal(
+            'audit', '--grace', '0', '-f', 'json',
+            f'--config-file={self.conf}', command=commands.WITHOUT_RICH)
+        self.assertIn(code, (0, 3))
+        self.assertIsInstance(json.loads(stdout), list)
+        self.assertRegex(shown, r'cell1 (\d+)/\1\x1b')
+        self.assertEqual([''], screen(shown))
 
     def test_cell_that_does_not_answer(self):
         path = self.api_database(self.good_cell(), (

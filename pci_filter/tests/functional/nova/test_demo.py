@@ -99,6 +99,18 @@ class TestDemo(testtools.TestCase):
             r'^In-tree filter wrong on [1-9]\d* of 64 host decisions, '
             'pci_filter wrong on 0.$')
         self.assertNotIn('\x1b', stdout)
+        self.assertEqual([], [line for line in lines if line[-1:] == ' '])
+
+    def test_tables_without_rich(self):
+        result = commands.run('demo', '--hosts', '8', COLUMNS='80',
+                              command=commands.WITHOUT_RICH)
+        self.assertEqual(
+            demo_output(),
+            (result.returncode, result.stdout, result.stderr))
+
+    def test_property_breaks_before_its_value(self):
+        _, stdout, _ = demo_output()
+        self.assertRegex(stdout, r'physical_network=\n +physnet1')
 
     def test_help_tells_exit_codes(self):
         result = commands.run('demo', '--help')
