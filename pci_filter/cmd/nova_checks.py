@@ -64,10 +64,14 @@ def check_release() -> results.Result:
 def check_hook() -> results.Result:
     """Tell whether the filter could attach; nothing is attached."""
     try:
-        host_manager.find_replaced()
+        found = host_manager.find_replaced()
     except exception.UnsupportedNova as error:
         return results.failure(
             f'nova-scheduler does not start with the filter: {error}')
+    if found.missing:
+        return results.warning(
+            'The filter attaches to this Nova, but not to all that saves '
+            f'time: {"; ".join(found.missing)}. {host_manager.COST}')
     return results.success(
         "Nova's HostManager is one that the filter can attach to.")
 

@@ -12,6 +12,10 @@
 
 """The hook that puts pools on HostStates as Nova makes them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
 import contextvars
 import functools
 import threading
@@ -20,26 +24,63 @@ import typing
 
 from nova.objects import pci_device_pool
 from nova.scheduler import host_manager
+from oslo_log import log as logging
 
+from pci_filter import exception
 from pci_filter import known_nova
+from pci_filter.scheduler import changes
 from pci_filter.scheduler import host_states
+
+LOG = logging.getLogger(__name__)
 
 _INSTEAD: typing.Final = (
     'Remove PciPassthroughFilter of pci_filter from '
     '[filter_scheduler]available_filters')
 _GUESS: typing.Final = ', as it does when another package has wrapped it'
 
-#: What is replaced: owner, name, and the parameters that are known.
-_REPLACED: typing.Final = (
-    (host_manager.HostManager, 'get_host_states_by_uuids',
-     ['self', 'context', 'compute_uuids', 'spec_obj']),
-    (host_manager.HostManager, 'host_state_cls',
-     ['self', 'host', 'node', 'cell', 'kwargs']),
-    (pci_device_pool, 'from_pci_stats', ['pci_stats']),
-)
+#: What it costs to do without what only saves time.
+COST: typing.Final = (
+    'Verdicts are the same, but nova-scheduler parses the summary '
+    '(compute_nodes.pci_stats) of every host at every request, as without '
+    'pci_filter.')
 
 _attach_lock = threading.Lock()
 _at_it = contextvars.ContextVar('pci_filter_at_it', default=False)
+_changes = changes.Changes()
+
+#: What calls Nova's own, with what the wrapper was called with.
+_Call = Callable[[], typing.Any]
+
+
+class Replaced(typing.NamedTuple):
+    """Something of Nova's that is wrapped.
+
+    :param owner: the class or module that has it
+    :param name: its name there
+    :param known: its parameters that are known
+    :param by_keyword: what Nova gives it by keyword
+    :param replacement: is called with a function that calls the original,
+        and with what that would be called with
+    :param saves_time: whether everything works without it, only later
+    """
+
+    owner: typing.Any
+    name: str
+    known: Sequence[str]
+    by_keyword: Sequence[str]
+    replacement: Callable[..., typing.Any]
+    saves_time: bool
+
+
+class Found(typing.NamedTuple):
+    """What there is to wrap.
+
+    :param originals: what is there now, ours if it is wrapped already
+    :param missing: in words, what is not as known and only saves time
+    """
+
+    originals: Sequence[tuple[Replaced, typing.Any]]
+    missing: Sequence[str]
 
 
 def attach() -> None:
@@ -49,43 +90,59 @@ def attach() -> None:
     without such a filter do as ever, but that summaries are parsed only when
     somebody looks at them is so for the whole process.
 
-    :raises pci_filter.exception.UnsupportedNova: if Nova lacks something that
-        is to be replaced, or it has other parameters than those known
+    :raises pci_filter.exception.UnsupportedNova: if Nova lacks the method
+        that makes the HostStates of a request, or it cannot be called as is
+        known. Of the rest a warning tells.
     """
     with _attach_lock:
-        originals = find_replaced()
-        for (owner, name, _), original, replacement in zip(
-                _REPLACED, originals,
-                (_get_host_states_by_uuids, _host_state_cls,
-                 _from_pci_stats)):
+        found = find_replaced()
+        for replaced, original in found.originals:
             if not hasattr(original, 'pci_filter_original'):
-                setattr(owner, name, _wrapped(original, replacement))
+                setattr(replaced.owner, replaced.name,
+                        _wrapped(original, replaced.replacement))
+        missing = '; '.join(found.missing)
+        if _changes.changed('missing', missing or None) and missing:
+            LOG.warning(
+                'This Nova is not one that pci_filter knows: %(missing)s. '
+                '%(cost)s', {'missing': missing, 'cost': COST})
 
 
-def find_replaced() -> list[typing.Any]:
+def find_replaced() -> Found:
     """Return what :func:`attach` replaces, and change nothing.
 
     :raises pci_filter.exception.UnsupportedNova: as :func:`attach` does
     """
-    return [known_nova.find(*replaced, _INSTEAD, _GUESS)
-            for replaced in _REPLACED]
+    originals: list[tuple[Replaced, typing.Any]] = []
+    missing: list[str] = []
+    for replaced in REPLACED:
+        try:
+            originals.append((replaced, known_nova.find_callable(
+                replaced.owner, replaced.name, replaced.known, _INSTEAD,
+                _GUESS, replaced.by_keyword)))
+        except exception.UnsupportedNova as error:
+            if not replaced.saves_time:
+                raise
+            missing.append(error.found)
+    return Found(originals, missing)
 
 
 def detach() -> None:
     """Undo :func:`attach` unless somebody wrapped a wrapper; for tests."""
     with _attach_lock:
-        for owner, name, _ in _REPLACED:
-            found = vars(owner)[name]
+        for replaced in REPLACED:
+            found = vars(replaced.owner).get(replaced.name)
             original = getattr(found, 'pci_filter_original', None)
             # functools.wraps hands our attribute on to a wrapper of ours.
             if original is not None and found.__wrapped__ is original:
-                setattr(owner, name, original)
+                setattr(replaced.owner, replaced.name, original)
+        _changes.changed('missing', None)
 
 
 def _wrapped(original: typing.Any, replacement: typing.Any) -> typing.Any:
     @functools.wraps(original)
     def wrapper(*args: typing.Any, **kwargs: typing.Any) -> typing.Any:
-        return replacement(original, *args, **kwargs)
+        return replacement(
+            functools.partial(original, *args, **kwargs), *args, **kwargs)
 
     wrapper.pci_filter_original = original  # type: ignore[attr-defined]
     return wrapper
@@ -101,19 +158,20 @@ def _mapper(manager: typing.Any) -> typing.Any:
 
 
 def _get_host_states_by_uuids(
-    original: typing.Any, manager: typing.Any, context: typing.Any,
-    compute_uuids: typing.Any, spec_obj: typing.Any,
+    call: _Call, manager: typing.Any, context: typing.Any,
+    compute_uuids: typing.Any = None, spec_obj: typing.Any = None,
+    *_args: typing.Any, **_kwargs: typing.Any,
 ) -> typing.Any:
     mapper = _mapper(manager)
     # If somebody wrapped our wrapper, and that was wrapped by us again, the
     # outer one is at it already.
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
-        return original(manager, context, compute_uuids, spec_obj)
+        return call()
     began = time.monotonic()
     reader = mapper.start_reading(context, manager, compute_uuids, spec_obj)
     token = _at_it.set(True)
     try:
-        found = original(manager, context, compute_uuids, spec_obj)
+        found = call()
     finally:
         _at_it.reset(token)
     return mapper.map_pools(
@@ -121,16 +179,36 @@ def _get_host_states_by_uuids(
 
 
 def _host_state_cls(
-    original: typing.Any, manager: typing.Any, host: str, node: str,
-    cell: str, **kwargs: typing.Any,
+    call: _Call, manager: typing.Any, *_args: typing.Any,
+    **_kwargs: typing.Any,
 ) -> typing.Any:
-    host_state = original(manager, host, node, cell, **kwargs)
+    host_state = call()
     # Another package may have a class of its own there.
     if type(host_state) is host_manager.HostState and _mapper(manager):
-        return host_states.HostState(host, node, cell)
+        # Not one made anew: only Nova knows what it is made of.
+        host_state.__class__ = host_states.HostState
     return host_state
 
 
-def _from_pci_stats(original: typing.Any, pci_stats: typing.Any) -> typing.Any:
-    return host_states.UnreadSummary(original, pci_stats) if isinstance(
-        pci_stats, str) else original(pci_stats)
+def _from_pci_stats(
+    call: _Call, pci_stats: typing.Any, *_args: typing.Any,
+    **_kwargs: typing.Any,
+) -> typing.Any:
+    return host_states.UnreadSummary(call, pci_stats) if isinstance(
+        pci_stats, str) else call()
+
+
+#: The first is what all rests on.
+REPLACED: typing.Final = (
+    Replaced(
+        host_manager.HostManager, 'get_host_states_by_uuids',
+        ('self', 'context', 'compute_uuids', 'spec_obj'), (),
+        _get_host_states_by_uuids, saves_time=False),
+    Replaced(
+        host_manager.HostManager, 'host_state_cls',
+        ('self', 'host', 'node', 'cell'), ('compute',), _host_state_cls,
+        saves_time=True),
+    Replaced(
+        pci_device_pool, 'from_pci_stats', ('pci_stats',), (),
+        _from_pci_stats, saves_time=True),
+)

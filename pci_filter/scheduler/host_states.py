@@ -38,12 +38,13 @@ _changes = changes.Changes()
 class UnreadSummary(pci_device_pool.PciDevicePoolList):
     """A summary that is parsed when its pools are first looked at.
 
-    :param parse: nova.objects.pci_device_pool.from_pci_stats
+    :param parse: gives what nova.objects.pci_device_pool.from_pci_stats
+        makes of the text
     :param text: the stored text
     """
 
     def __init__(
-        self, parse: Callable[[str], typing.Any], text: str,
+        self, parse: Callable[[], typing.Any], text: str,
     ) -> None:
         # Not ObjectListBase's, which would set an empty list.
         base.NovaObject.__init__(self)
@@ -65,7 +66,7 @@ class UnreadSummary(pci_device_pool.PciDevicePoolList):
         no pools.
         """
         try:
-            self.objects = self._parse(self.text).objects
+            self.objects = self._parse().objects
         except Exception as error:
             self.failure = error
             self.objects = []
@@ -89,6 +90,7 @@ class HostState(host_manager.HostState):
     #: The summary in which nobody has looked yet, and what makes
     #: PciDeviceStats of it.
     _summary: typing.Any = None
+    _summary_pools: typing.Any = None
     _make_stats: typing.Any = None
     _pci_stats: typing.Any = None
 
@@ -108,10 +110,20 @@ class HostState(host_manager.HostState):
 
     @property
     def stored_summary(self) -> typing.Any:
-        """``compute_nodes.pci_stats``: its text, or its pools as dicts."""
+        """``compute_nodes.pci_stats``: its text, or its pools as dicts.
+
+        None if there is none.
+        """
         if isinstance(self._summary, UnreadSummary):
             return self._summary.text
-        return [pool.to_dict() for pool in self._summary or ()]
+        if self._summary_pools is None:
+            if self._summary is None and self._make_stats is None:
+                # Nova made its pools in another way than is known.
+                self._summary_pools = getattr(self._pci_stats, 'pools', None)
+            else:
+                self._summary_pools = [
+                    pool.to_dict() for pool in self._summary or ()]
+        return self._summary_pools
 
     def _report(self, failure: Exception | None) -> None:
         if _changes.changed(
@@ -124,18 +136,21 @@ class HostState(host_manager.HostState):
                 {'host': self.host, 'node': self.nodename,
                  'cell': self.cell_uuid, 'failure': type(failure).__name__})
 
-    def _update_from_compute_node(self, compute: typing.Any) -> None:
+    def _update_from_compute_node(
+        self, compute: typing.Any, *args: typing.Any, **kwargs: typing.Any,
+    ) -> None:
         if 'pci_device_pools' not in compute:
-            super()._update_from_compute_node(compute)
+            super()._update_from_compute_node(compute, *args, **kwargs)
             return
         before = self._pci_stats
         summary = compute.pci_device_pools
         compute.pci_device_pools = None
         try:
-            super()._update_from_compute_node(compute)
+            super()._update_from_compute_node(compute, *args, **kwargs)
         finally:
             compute.pci_device_pools = summary
         if self._pci_stats is not before:
             # Nova made it of nothing, which costs next to nothing.
             self._summary = summary
+            self._summary_pools = None
             self._make_stats = type(self._pci_stats)

@@ -127,7 +127,8 @@ class PoolMapper:
         """Return the HostStates, with their pools.
 
         :param context: the request context
-        :param manager: the HostManager that made the HostStates
+        :param manager: the HostManager that made the HostStates, or whatever
+            has the cells that they are in
         :param host_states: nova.scheduler.host_manager.HostState objects
         :param spec_obj: nova.objects.RequestSpec
         :param reader: what :meth:`start_reading` gave

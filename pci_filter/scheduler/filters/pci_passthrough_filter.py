@@ -24,13 +24,11 @@ from oslo_log import log as logging
 from stevedore import driver
 
 from pci_filter import conf
-from pci_filter.scheduler import changes
 from pci_filter.scheduler import first_place
+from pci_filter.scheduler import late_mapper
 from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
-from pci_filter.scheduler import request_specs
 
-LOG = logging.getLogger(__name__)
 #: Where Nova logs what becomes of each candidate.
 _NOVA_LOG: typing.Final = logging.getLogger(filters.__name__)
 
@@ -56,7 +54,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         #: Found by the hook.
         self.pool_mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
         driver.DriverManager(HOOK_NAMESPACE, HOOK).driver()
-        self._changes = changes.Changes()
+        self._late_mapper = late_mapper.LateMapper(self.pool_mapper)
 
     def filter_all(
         self, filter_obj_list: Iterable[typing.Any], spec_obj: typing.Any,
@@ -66,11 +64,9 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         ``_filter_one()`` is Nova's: it lets a rebuild pass.
         """
         passed = 0
-        needs_pools = request_specs.asks_for_devices(spec_obj)
         rejected = rejections.Rejections(spec_obj)
-        for host_state in filter_obj_list:
-            if needs_pools and not hasattr(host_state, pool_mapper.MAPPED):
-                self._report_passed_by()
+        for host_state in self._late_mapper.with_pools(
+                filter_obj_list, spec_obj):
             # Nova's filter leaves only the candidates that pass.
             candidates = host_state.allocation_candidates
             if self._filter_one(host_state, spec_obj):
@@ -109,12 +105,3 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         kept = list(filter(filter_func, host_state.allocation_candidates))
         host_state.allocation_candidates = kept
         return kept
-
-    def _report_passed_by(self) -> None:
-        """Say once that the hook was passed by: Nova's summary decides."""
-        if self._changes.changed('hook', 'passed by'):
-            LOG.error(
-                'PCI requests are decided from compute_nodes.pci_stats: the '
-                'HostStates of this scheduler do not come from '
-                'HostManager.get_host_states_by_uuids(). Another package '
-                'replaces that method; pci_filter cannot work beside it.')

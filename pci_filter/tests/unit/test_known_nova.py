@@ -20,6 +20,7 @@ import ddt
 import testtools
 
 import pci_filter
+from pci_filter import exception
 from pci_filter import known_nova
 
 CHECKOUT = pathlib.Path(pci_filter.__file__).resolve().parent.parent
@@ -59,3 +60,94 @@ class TestReleases(testtools.TestCase):
         self.assertEqual(
             'Nova 2024.1 (29), Nova 2025.1 (31), Nova 2025.2 (32), '
             'Nova 2026.1 (33), Nova 2026.2 (34)', known_nova.SUPPORTED)
+
+
+class Owner:
+    """Something of Nova's, as it is known and as it may become."""
+
+    def known(self, one, two):
+        pass
+
+    def optional(self, one, two, three=3, *, four=4):
+        pass
+
+    def with_default(self, one, two=2):
+        pass
+
+    def keywords(self, one, two, **kwargs):
+        pass
+
+    def anything(*args, **kwargs):
+        pass
+
+    def rest(self, one, *args):
+        pass
+
+    def mandatory(self, one, two, three):
+        pass
+
+    def mandatory_keyword(self, one, two, *, three):
+        pass
+
+    def renamed(self, one, other):
+        pass
+
+    def inserted(self, one, three=3, two=2):
+        pass
+
+    def fewer(self, one):
+        pass
+
+    def swapped(self, two, one):
+        pass
+
+    no_function = 5
+
+
+@ddt.ddt
+class TestFind(testtools.TestCase):
+
+    def find_callable(self, name, by_keyword=()):
+        return known_nova.find_callable(
+            Owner, name, ('self', 'one', 'two'), 'Go home', ', alas',
+            by_keyword)
+
+    @ddt.data('known', 'optional', 'with_default', 'keywords', 'anything',
+              'rest')
+    def test_callable(self, name):
+        self.assertIs(getattr(Owner, name), self.find_callable(name))
+
+    @ddt.data('mandatory', 'mandatory_keyword', 'renamed', 'inserted',
+              'fewer', 'swapped', 'no_function', 'missing')
+    def test_not_callable(self, name):
+        error = self.assertRaises(
+            exception.UnsupportedNova, self.find_callable, name)
+        self.assertIn(
+            'its Owner has no missing()' if name == 'missing'
+            else f'Owner.{name}() takes ', error.found)
+
+    def test_message(self):
+        for name, takes in (('swapped', 'self, two, one'),
+                            ('no_function', 'nothing')):
+            error = self.assertRaises(
+                exception.UnsupportedNova, self.find_callable, name)
+            self.assertEqual(
+                f'Owner.{name}() takes {takes} instead of self, one, two, '
+                'alas', error.found)
+
+    def test_by_keyword(self):
+        for name in ('keywords', 'anything', 'mandatory_keyword'):
+            self.find_callable(name, ['three'])
+        self.assertRaises(exception.UnsupportedNova, self.find_callable,
+                          'known', ['three'])
+
+    def test_exactly(self):
+        """What is overridden must take what Nova gives it."""
+        def find(name):
+            return known_nova.find(
+                Owner, name, ['self', 'one', 'two'], 'Go home')
+
+        self.assertIs(Owner.known, find('known'))
+        self.assertIs(Owner.with_default, find('with_default'))
+        for name in ('optional', 'keywords', 'anything', 'missing'):
+            self.assertRaises(exception.UnsupportedNova, find, name)

@@ -16,20 +16,26 @@ import functools
 import logging
 
 import fixtures
+import nova.conf
 from nova import context as nova_context
 from nova import objects as nova_objects
 from nova.pci import stats
+from nova.scheduler.filters import numa_topology_filter as nova_filter
 from nova.scheduler import host_manager as nova_host_manager
+from oslo_context import context as oslo_context
 
+from pci_filter import conf
+from pci_filter.db import device_groups
 from pci_filter import exception
 from pci_filter.fixture import databases
 from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 
 METHOD = 'get_host_states_by_uuids'
-FILTER = 'pci_filter.scheduler.filters.pci_passthrough_filter'
+LATE = 'pci_filter.scheduler.late_mapper'
 
 
 def method():
@@ -76,30 +82,6 @@ class TestBesideOthers(base.NovaTestCase):
             manager, states, self.spec)))
         self.assertEqual([], self.log_lines('ERROR pci_filter'))
 
-    def test_passed_by(self):
-        with databases.overriding(
-                'filter_scheduler', enabled_filters=['PciPassthroughFilter'],
-                available_filters=list(scheduling.OUR_FILTERS),
-                track_instance_changes=False):
-            manager = Overriding()
-        # A request without devices needs no pools.
-        plain = scheduling.request_spec([])
-        self.assertEqual(4, len(scheduling.passing_hosts(
-            manager, scheduling.host_states(manager, plain), plain)))
-        self.assertEqual([], self.log_lines('ERROR pci_filter'))
-        for _ in range(3):
-            states = scheduling.host_states(manager, self.spec)
-            self.assertEqual([stats.PciDeviceStats] * 4,
-                             [type(state.pci_stats) for state in states])
-            self.assertEqual(4, len(scheduling.passing_hosts(
-                manager, states, self.spec)))
-        self.assertEqual([
-            f'ERROR {FILTER} PCI requests are decided from '
-            'compute_nodes.pci_stats: the HostStates of this scheduler do '
-            'not come from HostManager.get_host_states_by_uuids(). Another '
-            'package replaces that method; pci_filter cannot work beside '
-            'it.'], self.log_lines('ERROR pci_filter'))
-
     def test_not_passed_by_but_unreadable(self):
         for options in ({}, {'on_load_failure': 'reject'}):
             manager = self.our_manager(**options)
@@ -111,6 +93,7 @@ class TestBesideOthers(base.NovaTestCase):
                 self.spec)
         self.assertNotEqual([], self.log_lines('WARNING pci_filter'))
         self.assertEqual([], self.log_lines('ERROR pci_filter'))
+        self.assertEqual([], self.log_lines(LATE))
 
     def test_enabled_twice(self):
         self.check_loads(self.our_manager(['PciPassthroughFilter'] * 2))
@@ -201,10 +184,171 @@ class TestBesideOthers(base.NovaTestCase):
     def test_wrapper_that_takes_anything(self):
         original = method()
         self.wrap(lambda *args, **kwargs: original(*args, **kwargs))
-        error = self.assertRaises(
-            exception.UnsupportedNova, self.our_manager)
-        self.assertIn('as it does when another package has wrapped it',
-                      str(error))
+        self.check_loads(self.our_manager())
+
+
+class TestPassedBy(base.NovaTestCase):
+    """HostStates that do not come from the method that we wrap."""
+
+    log_level = logging.DEBUG
+
+    def setUp(self):
+        super().setUp()
+        for number in range(4):
+            self.add_host(f'host{number}', cell=number % 2)
+        # Nova's summary goes on to tell of free functions.
+        self.cloud.execute(self.cloud.cells[1], (
+            "UPDATE pci_devices SET status = 'allocated'"))
+        self.spec = scheduling.request_spec([base.vf_request()])
+
+    def manager(self, enabled=scheduling.PCI_FILTER, **options):
+        """Return a HostManager of another package, with our filter."""
+        conf.register_opts(nova.conf.CONF)
+        with databases.overriding(
+                'filter_scheduler', enabled_filters=list(enabled),
+                available_filters=list(scheduling.OUR_FILTERS),
+                track_instance_changes=False), databases.overriding(
+                    'pci_filter', **options):
+            return Overriding()
+
+    def passing(self, manager, spec=None):
+        spec = spec or self.spec
+        states = scheduling.host_states(manager, spec)
+        self.assertEqual([stats.PciDeviceStats] * 4,
+                         [type(state.pci_stats) for state in states])
+        return scheduling.passing_hosts(manager, states, spec)
+
+    def test_verdicts(self):
+        manager = self.manager()
+        # A request without devices needs no pools.
+        plain = scheduling.request_spec([])
+        with base.Statements('pci_devices') as statements:
+            self.assertEqual(4, len(self.passing(manager, plain)))
+        self.assertEqual([], statements.texts)
+        self.assertEqual([], self.log_lines(LATE))
+        for _ in range(3):
+            with base.Statements('pci_devices') as statements:
+                self.assertEqual(
+                    {'host0', 'host2'}, self.passing(manager))
+            self.assertEqual(2, len(statements.texts), statements.texts)
+        line, = self.log_lines(LATE)
+        self.assertRegex(
+            line, documented.pattern('passed-by'))
+        self.assertEqual([], self.log_lines('ERROR pci_filter'))
+
+    def test_some_host_states(self):
+        """Another package adds HostStates to Nova's."""
+        ours = self.our_manager()
+        states = scheduling.host_states(
+            ours, self.spec, [self.cloud.hosts['host0'].node_uuid])
+        with base.Statements('pci_devices') as statements:
+            self.assertEqual({'host0', 'host2'}, scheduling.passing_hosts(
+                ours, states + [
+                    state for state in scheduling.host_states(
+                        Overriding(), self.spec) if state.host != 'host0'],
+                self.spec))
+        self.assertEqual(2, len(statements.texts), statements.texts)
+
+    def test_no_manager_knows_the_cell(self):
+        """The cells are read anew, so there is nothing to be refreshed."""
+        manager = self.manager()
+        self.assertEqual({'host0', 'host2'}, self.passing(manager))
+        states = scheduling.host_states(manager, self.spec)
+        manager.cells.clear()
+        self.assertEqual({'host0', 'host2'}, scheduling.passing_hosts(
+            manager, states, self.spec))
+
+    def test_second_instance(self):
+        """What the first one was given is not read again."""
+        manager = self.manager()
+        spec = scheduling.request_spec([base.vf_request(3)])
+        states = scheduling.host_states(manager, spec)
+        for left in ({'host0', 'host2'}, {'host2'}, set()):
+            with base.Statements('JOIN compute_nodes') as statements:
+                self.assertEqual(left, scheduling.passing_hosts(
+                    manager, states, spec))
+            if len(left) == 1:
+                self.assertEqual([], statements.texts)
+            for state in states:
+                if state.host in left:
+                    state.limits = {}
+                    state.consume_from_request(spec)
+                    break
+
+    def test_unreadable(self):
+        rename = 'ALTER TABLE pci_devices RENAME COLUMN {} TO {}'.format
+        for cell in self.cloud.cells:
+            self.cloud.execute(cell, rename('status', 'state'))
+            self.addCleanup(
+                self.cloud.execute, cell, rename('state', 'status'))
+        for options, expected in (
+                ({}, {'host0', 'host1', 'host2', 'host3'}),
+                ({'on_load_failure': 'reject'}, set())):
+            self.assertEqual(
+                expected, self.passing(self.manager(**options)))
+        self.assertEqual(4, len(self.log_lines(
+            'WARNING pci_filter.scheduler.failures')))
+
+    def test_cells_cannot_be_read(self):
+        manager = self.manager()
+        broken = fixtures.MockPatch(
+            'nova.objects.CellMappingList.get_all',
+            side_effect=RuntimeError('no API database'))
+        with broken:
+            # Nobody knows where to read, so the summary decides.
+            self.assertEqual(4, len(self.passing(manager)))
+        self.assertEqual({'host0', 'host2'}, self.passing(manager))
+        with broken:
+            self.assertEqual({'host0', 'host2'}, self.passing(manager))
+            self.assertEqual({'host0', 'host2'}, self.passing(manager))
+        self.assertEqual([
+            'The cell mappings could not be read from the API database: '
+            f'RuntimeError. Until they can, {known} that are known already '
+            'are used.' for known in (0, 3)],
+            [line.partition(f'{LATE} ')[2]
+             for line in self.log_lines('The cell mappings could not')])
+        self.assertEqual(1, len(self.log_lines(
+            'The cell mappings can be read again.')))
+
+    def test_before_numa_topology_filter(self):
+        """It sees our pools if it comes later, Nova's if it does not."""
+        guest = nova_objects.InstanceNUMATopology(cells=[
+            nova_objects.InstanceNUMACell(
+                id=0, cpuset={0}, pcpuset=set(), memory=512)])
+        spec = scheduling.request_spec([base.vf_request()], guest)
+        seen = []
+        original = nova_filter.NUMATopologyFilter.host_passes
+
+        def host_passes(self, host_state, spec_obj):
+            seen.append(type(host_state.pci_stats))
+            return original(self, host_state, spec_obj)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.scheduler.filters.numa_topology_filter.'
+            'NUMATopologyFilter.host_passes', host_passes))
+        names = ['PciPassthroughFilter', 'NUMATopologyFilter']
+        for enabled, expected in (
+                (names, {objects.PciDevicePoolList}),
+                (names[::-1], {stats.PciDeviceStats})):
+            seen.clear()
+            self.passing(self.manager(enabled), spec)
+            self.assertEqual(expected, set(seen))
+
+    def test_log_names_the_request(self):
+        context = nova_context.RequestContext(
+            request_id='req-theirs', is_admin=False)
+        self.spec._context = context
+        seen = []
+        original = device_groups.load
+
+        def load(*args, **kwargs):
+            seen.append(oslo_context.get_current().request_id)
+            return original(*args, **kwargs)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.db.device_groups.load', load))
+        self.passing(self.manager())
+        self.assertEqual(['req-theirs'] * 2, seen)
 
 
 class TestQueries(base.NovaTestCase):

@@ -12,16 +12,19 @@
 
 """The hook: when it acts, what it leaves alone, what it refuses."""
 
+import functools
 import inspect
 import json
 import logging
 import subprocess
 import sys
 import threading
+import types
 
 import fixtures
 from nova import context as nova_context
 from nova import objects as nova_objects
+from nova.objects import pci_device_pool
 from nova.pci import stats
 from nova.scheduler import host_manager as nova_host_manager
 import testtools
@@ -32,8 +35,10 @@ from pci_filter import known_nova
 from pci_filter import objects
 from pci_filter.scheduler.filters import pci_passthrough_filter
 from pci_filter.scheduler import host_manager as hook
+from pci_filter.scheduler import host_states
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 
 METHOD = 'nova.scheduler.host_manager.HostManager.get_host_states_by_uuids'
 HOST_STATE_CLS = 'nova.scheduler.host_manager.HostManager.host_state_cls'
@@ -132,16 +137,31 @@ class TestAttach(base.NovaTestCase):
         def get_host_states_by_uuids(self, context, uuids, spec, extra=None):
             pass
 
-        self.useFixture(fixtures.MockPatch(METHOD, get_host_states_by_uuids))
+        self.check_refused(
+            get_host_states_by_uuids,
+            'takes self, context, uuids, spec, extra instead of '
+            'self, context, compute_uuids, spec_obj')
+
+    def test_signature_asks_for_more(self):
+        def get_host_states_by_uuids(
+                self, context, compute_uuids, spec_obj, extra):
+            pass
+
+        self.check_refused(
+            get_host_states_by_uuids,
+            'takes self, context, compute_uuids, spec_obj, extra instead of '
+            'self, context, compute_uuids, spec_obj')
+
+    def check_refused(self, changed, text):
+        self.useFixture(fixtures.MockPatch(METHOD, changed))
         error = self.assertRaises(
             exception.UnsupportedNova, self.our_manager)
-        self.assertIn('takes self, context, uuids, spec, extra instead of '
-                      'self, context, compute_uuids, spec_obj', str(error))
+        self.assertIn(text, str(error))
         self.assertIn(
             f'Supported releases: {known_nova.SUPPORTED}.', str(error))
         self.assertIn('2026.2 (34)', str(error))
         self.assertEqual(1, len(str(error).splitlines()))
-        self.assertIs(get_host_states_by_uuids, method())
+        self.assertIs(changed, method())
 
     def test_method_missing(self):
         self.useFixture(fixtures.MonkeyPatch(
@@ -175,6 +195,178 @@ class TestAttach(base.NovaTestCase):
             self.assertIn(f'[pci_filter]device_spec = {value}: ', str(error))
             self.assertIn(reason, str(error))
             self.assertEqual(1, len(str(error).splitlines()))
+
+
+class TestOtherNova(base.NovaTestCase):
+    """A Nova whose parts are not all as they are known."""
+
+    def setUp(self):
+        super().setUp()
+        for number in range(4):
+            self.add_host(f'host{number}', cell=number % 2)
+        # Nova's summary goes on to tell of free functions.
+        self.cloud.execute(self.cloud.cells[1], (
+            "UPDATE pci_devices SET status = 'allocated'"))
+        hook.detach()
+
+    def check(self, manager, warning=''):
+        """See that the rows decide, and what is said of the Nova."""
+        spec = scheduling.request_spec([base.vf_request()])
+        for _ in range(2):
+            states = scheduling.host_states(manager, spec)
+            self.assertEqual([objects.PciDevicePoolList] * 4,
+                             [type(state.pci_stats) for state in states])
+            # Their tags are from the summary.
+            self.assertEqual([5, 0] * 2, [
+                sum(pool['count'] for pool in state.pci_stats.pools)
+                for state in states])
+            self.assertEqual({'host0', 'host2'}, scheduling.passing_hosts(
+                manager, states, spec))
+        plain = scheduling.request_spec([])
+        states = scheduling.host_states(manager, plain)
+        self.assertEqual([[4, 1]] * 4, [
+            sorted((pool['count'] for pool in state.pci_stats.pools),
+                   reverse=True) for state in states])
+        self.our_manager()
+        lines = self.log_lines('WARNING pci_filter')
+        self.assertEqual([] if not warning else [
+            'WARNING pci_filter.scheduler.host_manager This Nova is not one '
+            f'that pci_filter knows: {warning}. {hook.COST}'], lines)
+        for line in lines:
+            self.assertRegex(line,
+                             documented.pattern('other-nova'))
+
+    def without_from_pci_stats(self):
+        """Let Nova find elsewhere what makes pools of the summary."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.objects.compute_node.pci_device_pool',
+            types.SimpleNamespace(**vars(pci_device_pool))))
+        self.useFixture(fixtures.MonkeyPatch(
+            FROM_PCI_STATS, fixtures.MonkeyPatch.delete))
+
+    def without_host_state_cls(self):
+        """Let Nova make HostStates in another way."""
+        original = nova_host_manager.HostManager.host_state_cls
+        self.useFixture(fixtures.MonkeyPatch(
+            HOST_STATE_CLS, fixtures.MonkeyPatch.delete))
+
+        def _get_host_states(self, *args):
+            vars(self)['host_state_cls'] = functools.partial(original, self)
+            return get(self, *args)
+
+        get = nova_host_manager.HostManager._get_host_states
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.scheduler.host_manager.HostManager._get_host_states',
+            _get_host_states))
+
+    def test_as_known(self):
+        self.check(self.our_manager())
+
+    def test_without_host_state_cls(self):
+        self.without_host_state_cls()
+        self.check(self.our_manager(),
+                   'its HostManager has no host_state_cls()')
+
+    def test_without_from_pci_stats(self):
+        self.without_from_pci_stats()
+        self.check(self.our_manager(),
+                   'its pci_device_pool has no from_pci_stats()')
+
+    def test_without_both(self):
+        self.without_host_state_cls()
+        self.without_from_pci_stats()
+        self.check(self.our_manager(),
+                   'its HostManager has no host_state_cls(); '
+                   'its pci_device_pool has no from_pci_stats()')
+
+    def test_other_parameters(self):
+        def host_state_cls(self, compute, *, host, node, cell):
+            return nova_host_manager.HostState(host, node, cell)
+
+        def get(self, context, compute_nodes, services):
+            for cell, computes in compute_nodes.items():
+                for compute in computes:
+                    state = self.host_state_cls(
+                        compute, host=compute.host,
+                        node=compute.hypervisor_hostname, cell=cell)
+                    state.update(compute, dict(services[compute.host]), [],
+                                 {})
+                    yield state
+
+        def from_pci_stats(context, stored):
+            return parse(stored)
+
+        parse = pci_device_pool.from_pci_stats
+        # Not MonkeyPatch, which wraps a method.
+        self.useFixture(fixtures.MockPatch(HOST_STATE_CLS, host_state_cls))
+        self.useFixture(fixtures.MockPatch(
+            'nova.scheduler.host_manager.HostManager._get_host_states', get))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.objects.compute_node.pci_device_pool',
+            types.SimpleNamespace(
+                from_pci_stats=functools.partial(from_pci_stats, None))))
+        self.useFixture(fixtures.MonkeyPatch(FROM_PCI_STATS, from_pci_stats))
+        self.check(
+            self.our_manager(),
+            'HostManager.host_state_cls() takes self, compute, host, node, '
+            'cell instead of self, host, node, cell, compute, as it does '
+            'when another package has wrapped it; '
+            'pci_device_pool.from_pci_stats() takes context, stored instead '
+            'of pci_stats, as it does when another package has wrapped it')
+
+    def test_further_parameters(self):
+        """Whatever Nova gives or does not give arrives."""
+        given = []
+        manager_class = nova_host_manager.HostManager
+        originals = (manager_class.get_host_states_by_uuids,
+                     manager_class.host_state_cls,
+                     pci_device_pool.from_pci_stats)
+
+        class Grown(nova_host_manager.HostState):
+            def __init__(self, host, node, cell, color):
+                super().__init__(host, node, cell)
+                self.color = color
+
+        def get_host_states_by_uuids(
+                self, context, compute_uuids, spec_obj=None, limit=None,
+                *more, color='red'):
+            given.append((limit, more, color))
+            return originals[0](self, context, compute_uuids, spec_obj)
+
+        def host_state_cls(self, host, node, cell, compute, color='blue',
+                           **more):
+            return nova_host_manager.HostState(host, node, cell, color)
+
+        def from_pci_stats(pci_stats, version=None, **more):
+            return originals[2](pci_stats)
+
+        for name, changed in (
+                ('nova.scheduler.host_manager.HostState', Grown),
+                (METHOD, get_host_states_by_uuids),
+                (HOST_STATE_CLS, host_state_cls),
+                (FROM_PCI_STATS, from_pci_stats)):
+            self.useFixture(fixtures.MockPatch(name, changed))
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.host_states.HostState.__bases__',
+            (Grown,)))
+        manager = self.our_manager()
+        self.check(manager)
+        given.clear()
+        spec = scheduling.request_spec([base.vf_request()])
+        context = nova_context.get_admin_context()
+        for get in (
+                lambda: manager.get_host_states_by_uuids(
+                    context, None, spec, 7, 8, color='green'),
+                lambda: manager.get_host_states_by_uuids(
+                    context, spec_obj=spec, compute_uuids=None, limit=7,
+                    color='green')):
+            states = list(get())
+            self.assertEqual({objects.PciDevicePoolList}, {
+                type(state.pci_stats) for state in states})
+            self.assertEqual({'blue'}, {state.color for state in states})
+            self.assertEqual({host_states.HostState}, set(map(type, states)))
+        self.assertEqual([(7, (8,), 'green'), (7, (), 'green')], given)
+        hook.detach()
 
 
 class TestLoad(base.NovaTestCase):

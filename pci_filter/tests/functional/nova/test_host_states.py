@@ -346,8 +346,8 @@ class TestUnreadSummary(HostStatesTestCase):
             self.dicts(again.pci_device_pools))
 
     def test_what_cannot_be_parsed(self):
-        def fail(text):
-            raise nova_exception.ComputeHostNotFound(host=text)
+        def fail():
+            raise nova_exception.ComputeHostNotFound(host='x')
 
         summary = host_states.UnreadSummary(fail, 'x')
         self.assertEqual([], list(summary))

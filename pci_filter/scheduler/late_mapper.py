@@ -1,0 +1,112 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Load the pools in the filter where nobody did so before.
+
+Whatever makes the HostStates of this scheduler does not call the method that
+the hook wraps: another package replaces it, or the class that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import time
+import typing
+
+from nova import context as nova_context
+from nova import objects as nova_objects
+from oslo_log import log as logging
+
+from pci_filter.scheduler import changes
+from pci_filter.scheduler import pool_mapper
+
+LOG = logging.getLogger(__name__)
+
+
+class _Cells(typing.NamedTuple):
+    """What there is in place of a HostManager.
+
+    :param cells: the CellMappings by UUID
+    """
+
+    cells: dict[str, typing.Any]
+
+
+class LateMapper:
+    """Puts pools on those HostStates that have none yet.
+
+    The filter knows no HostManager, so the cells are read from the API
+    database, at each request: it is one short statement, and no cell that was
+    added, moved or corrected is missed.
+
+    :param mapper: puts pools on HostStates whose cells are known
+    """
+
+    def __init__(self, mapper: pool_mapper.PoolMapper) -> None:
+        self._mapper = mapper
+        self._changes = changes.Changes()
+        self._cells: dict[str, typing.Any] = {}
+
+    def with_pools(
+        self, host_states: Iterable[typing.Any], spec_obj: typing.Any,
+    ) -> list[typing.Any]:
+        """Return the HostStates, all with the pools that they need.
+
+        :param host_states: what Nova gives a filter
+        :param spec_obj: nova.objects.RequestSpec
+        """
+        host_states = list(host_states)
+        if not self._mapper.is_needed(spec_obj):
+            return host_states
+        without = [host_state for host_state in host_states
+                   if not hasattr(host_state, pool_mapper.MAPPED)]
+        if without:
+            self._report()
+            began = time.monotonic()
+            # That of the request, so that what is logged names it.
+            context = getattr(
+                spec_obj, '_context', None) or nova_context.get_admin_context()
+            self._mapper.map_pools(
+                context, _Cells(self._read_cells(context)), without, spec_obj,
+                began=began)
+        return host_states
+
+    def _read_cells(self, context: typing.Any) -> dict[str, typing.Any]:
+        try:
+            self._cells = {
+                cell.uuid: cell
+                for cell in nova_objects.CellMappingList.get_all(context)}
+        except Exception as error:
+            # Those that were read before are most likely still right.
+            failure = type(error).__name__
+            if self._changes.changed('cells', failure):
+                LOG.warning(
+                    'The cell mappings could not be read from the API '
+                    'database: %(failure)s. Until they can, %(number)d that '
+                    'are known already are used.',
+                    {'failure': failure, 'number': len(self._cells)})
+        else:
+            if self._changes.changed('cells', None):
+                LOG.info('The cell mappings can be read again.')
+        return self._cells
+
+    def _report(self) -> None:
+        """Say once that the hook is passed by."""
+        if self._changes.changed('hook', 'passed by'):
+            LOG.warning(
+                'PciPassthroughFilter loads the PCI pools itself: the '
+                'HostStates of this scheduler do not come from '
+                'HostManager.get_host_states_by_uuids(). Another package '
+                'replaces that method. What runs before the filter, such as '
+                "NUMATopologyFilter, sees Nova's summary "
+                '(compute_nodes.pci_stats): put PciPassthroughFilter before '
+                'NUMATopologyFilter in [filter_scheduler]enabled_filters.')
