@@ -21,13 +21,13 @@ import logging
 import typing
 
 from pci_filter.cli.answer import mistakes
-from pci_filter.cli.answer import reasons
 from pci_filter.cli import base
 from pci_filter.cli.nova import cells
 from pci_filter.cli.nova import hosts
 from pci_filter.cli.request import wanted
 from pci_filter import matching
 from pci_filter.objects import device_requests
+from pci_filter.objects import reasons
 from pci_filter import printable
 
 LOG = logging.getLogger(__name__)

@@ -28,6 +28,7 @@ from oslo_log import log as logging
 
 from pci_filter import exception
 from pci_filter import known_nova
+from pci_filter.scheduler import candidates
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import host_states
 
@@ -174,8 +175,8 @@ def _get_host_states_by_uuids(
         found = call()
     finally:
         _at_it.reset(token)
-    return mapper.map_pools(
-        context, manager, found, spec_obj, reader, began)
+    return candidates.counted(mapper.map_pools(
+        context, manager, found, spec_obj, reader, began))
 
 
 def _host_state_cls(

@@ -22,12 +22,12 @@ from collections.abc import Iterable
 import time
 import typing
 
-from nova import context as nova_context
 from nova import objects as nova_objects
 from oslo_log import log as logging
 
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import pool_mapper
+from pci_filter.scheduler import request_specs
 
 LOG = logging.getLogger(__name__)
 
@@ -72,9 +72,7 @@ class LateMapper:
         if without:
             self._report()
             began = time.monotonic()
-            # That of the request, so that what is logged names it.
-            context = getattr(
-                spec_obj, '_context', None) or nova_context.get_admin_context()
+            context = request_specs.context(spec_obj)
             self._mapper.map_pools(
                 context, _Cells(self._read_cells(context)), without, spec_obj,
                 began=began)

@@ -42,6 +42,9 @@ from pci_filter.tags import base
 #: Attribute of a HostState whose pools were asked for, loaded or not.
 MAPPED: typing.Final = 'pci_filter_mapped'
 
+#: Attribute of a HostState that is none of ours: what its summary told.
+_SUMMARY: typing.Final = 'pci_filter_summary'
+
 #: Cells, and UUIDs in all of their statements together, that are asked before
 #: it is known which nodes are in which cell. Every cell is asked for all that
 #: placement names then. With more it takes longer to send the statements than
@@ -74,6 +77,8 @@ class PoolMapper:
         self._for_all_requests = options.load_for == 'all_requests'
         self._failures = failures.Failures(options)
         self._unknown = unknown_tags.Reporter()
+        # As they were last given, by UUID.
+        self._cells: Mapping[str, typing.Any] = {}
 
     def is_needed(self, spec_obj: typing.Any) -> bool:
         """Tell whether a request needs pools at all.
@@ -149,6 +154,36 @@ class PoolMapper:
             setattr(host_state, MAPPED, True)
         return iter(host_states)
 
+    def idle_pools(
+        self, host_states: Iterable[HostState], spec_obj: typing.Any,
+    ) -> dict[str, objects.PciDevicePoolList]:
+        """Return the pools that hosts would have without instances.
+
+        For the log only, so no cell is waited for that is busy or slow.
+
+        :param host_states: HostStates that have their pools
+        :param spec_obj: nova.objects.RequestSpec
+        :returns: by the UUID of the compute node; of cells that did not
+            answer there are none
+        """
+        cells = self._cells
+        uuids: dict[str, dict[str, HostState]] = collections.defaultdict(dict)
+        for host_state in host_states:
+            if host_state.cell_uuid in cells:
+                uuids[host_state.cell_uuid][host_state.uuid] = host_state
+        reader = self._reader(
+            request_specs.context(spec_obj),
+            {cell_uuid: (cells[cell_uuid], list(of_cell))
+             for cell_uuid, of_cell in uuids.items()}, spec_obj,
+            wait_for_turn=False, deadline=time.monotonic() + _LEAST,
+            if_idle=True)
+        make = self._maker(spec_obj)
+        return {
+            uuid: make(host_state, answer.get(uuid, {}))
+            for cell_uuid, answer in reader.answers(uuids).items()
+            if isinstance(answer, dict)
+            for uuid, host_state in uuids[cell_uuid].items()}
+
     def _map(
         self,
         context: typing.Any,
@@ -158,7 +193,7 @@ class PoolMapper:
         reader: cell_reader.CellReader | None,
         began: float,
     ) -> None:
-        cells = request_specs.cells_by_uuid(manager, spec_obj)
+        cells = self._cells = request_specs.cells_by_uuid(manager, spec_obj)
         answers = reader.answers(by_cell) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:
@@ -231,6 +266,7 @@ class PoolMapper:
         spec_obj: typing.Any,
         wait_for_turn: bool = True,
         deadline: float | None = None,
+        if_idle: bool = False,
     ) -> cell_reader.CellReader:
         """Ask each cell, given by UUID with the compute nodes to ask for."""
         needs = base.needs(self._tag_sources)
@@ -241,7 +277,7 @@ class PoolMapper:
             with reader.connection.using(cell_context) as connection:
                 return device_groups.load(
                     connection, wanted[cell_context.cell_uuid][1],
-                    needs.by_device, providers, needs.stored_tags)
+                    needs.by_device, providers, needs.stored_tags, if_idle)
 
         return cell_reader.CellReader(
             context, [cell for cell, _ in wanted.values()], read,
@@ -272,8 +308,12 @@ class PoolMapper:
 def _compute_node(host_state: HostState) -> model.ComputeNode:
     if isinstance(host_state, host_states_module.HostState):
         summary = host_state.stored_summary
+    elif hasattr(host_state, _SUMMARY):
+        summary = getattr(host_state, _SUMMARY)
     else:
         stats = host_state.pci_stats
         summary = None if stats is None else stats.pools
+        # Our pools take their place.
+        setattr(host_state, _SUMMARY, summary)
     return model.ComputeNode(
         host_state.uuid, host_state.host, host_state.nodename, summary)

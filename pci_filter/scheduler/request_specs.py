@@ -14,6 +14,7 @@
 
 import typing
 
+from nova import context as nova_context
 from nova.scheduler import utils as scheduler_utils
 
 from pci_filter.objects import device_requests
@@ -32,6 +33,16 @@ def asks_for_devices(spec_obj: typing.Any) -> bool:
     return bool(
         spec_obj.pci_requests and spec_obj.pci_requests.requests
         and not scheduler_utils.request_is_rebuild(spec_obj))
+
+
+def context(spec_obj: typing.Any) -> typing.Any:
+    """Return the context of a request, so that what is logged names it.
+
+    :param spec_obj: nova.objects.RequestSpec or None
+    :returns: a context of nobody's request if it has none
+    """
+    return getattr(
+        spec_obj, '_context', None) or nova_context.get_admin_context()
 
 
 def is_tracked(spec_obj: typing.Any) -> bool:

@@ -75,7 +75,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
             else:
                 rejected.add(host_state, candidates)
         if not passed:
-            rejected.log_summary()
+            rejected.log_summary(self.pool_mapper.idle_pools)
 
     def host_passes(
         self, host_state: typing.Any, spec_obj: typing.Any,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import pathlib
 import typing
 
 import fixtures
@@ -118,19 +119,22 @@ class CloudFixture(fixtures.Fixture):
 
     :param cells: number of cells
     :param cell_urls: empty databases for them; none at all are SQLite files
+    :param directory: where the databases are to be, if it matters
     """
 
     def __init__(
         self, cells: int = 2,
         cell_urls: typing.Sequence[str] | None = None,
+        directory: pathlib.Path | None = None,
     ) -> None:
         self._cells = cells
         self._cell_urls = cell_urls
+        self._directory = directory
 
     def _setUp(self) -> None:
         urls = self._cell_urls
         self.cloud = Cloud(
-            cells=self._cells,
+            cells=self._cells, directory=self._directory,
             cell_urls=cell_databases.urls(self._cells)
             if urls is None else urls)
         self.cloud.open()

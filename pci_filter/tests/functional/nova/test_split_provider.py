@@ -77,8 +77,9 @@ class TestSplitProvider(base.NovaTestCase):
         self.assertEqual(2, len(lines))
         for line in lines:
             self.assertIn(
-                'on 1 of 1 hosts alias asks for 1 but too few can be told '
-                'apart by their resource providers', line)
+                'on host0, alias asks for 1: 1 device with vendor_id=10de, 1 '
+                'is free, 0 can be told apart by their resource providers',
+                line)
 
     def test_devices_of_the_provider(self):
         host = self.add(SPLIT)

@@ -10,25 +10,31 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Say in words why a host suits the requests of an instance, or not."""
+"""Say in words why a host suits the requests of an instance, or not.
+
+The commands and the log of nova-scheduler have the same words.
+"""
+
+from __future__ import annotations
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
 import typing
 
-from pci_filter.cli.nova import hosts
 from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter.matching import explanation
-from pci_filter.matching import pool as pool_module
-from pci_filter.matching import request as request_module
-from pci_filter import objects
+from pci_filter.objects import narrowing
 
-_IDS: typing.Final = ('vendor_id', 'product_id')
-_TYPE: typing.Final = 'dev_type'
+if typing.TYPE_CHECKING:
+    from pci_filter.objects import pci_device_pool_list
+
+#: The stage that takes all devices or none, before any is looked at.
+_PROVIDERS: typing.Final = 'one_pool_per_provider'
 
 #: What devices of a type are called: one, several.
 _NOUNS: typing.Final = {
@@ -37,12 +43,11 @@ _NOUNS: typing.Final = {
 
 _Asks = Callable[[matching.DeviceRequest], bool]
 
-#: Which requests a stage asks something of, if not all. None has anything
-#: that placement allocated here.
+#: Which requests a stage asks something of, if not all.
 _ASKS: typing.Final[Mapping[str, _Asks]] = {
     **dict.fromkeys(
-        ('one_pool_per_provider', 'placement', 'whole_allocation'),
-        lambda request: False),
+        (_PROVIDERS, 'placement', 'whole_allocation'),
+        lambda request: bool(request.rp_uuids)),
     'numa': lambda request: bool(request.numa_cells),
     'unrequested_pf': lambda request: not request.wants_pf,
     'unrequested_vdpa': lambda request: not request.wants_vdpa,
@@ -51,70 +56,21 @@ _ASKS: typing.Final[Mapping[str, _Asks]] = {
     'live_migratable': lambda request: request.live_migratable is not None,
 }
 
-_Pools = list[matching.PciDevicePool]
-_Spec = Mapping[str, object]
 
-
-class Narrowing(typing.NamedTuple):
-    """The devices that meet more and more of one alternative.
-
-    :param ids: what is asked for as vendor and product
-    :param dev_type: what is asked for as type, None if any will do
-    :param tags: what else is asked for
-    :param with_ids: pools that have the ids
-    :param with_type: those of them that have the type, too
-    :param with_tags: those of them that have the tags, too
-    """
-
-    ids: _Spec
-    dev_type: object
-    tags: _Spec
-    with_ids: _Pools
-    with_type: _Pools
-    with_tags: _Pools
+class Host(typing.Protocol):
+    """The devices of a compute node."""
 
     @property
-    def is_text(self) -> str:
-        """What devices are that have the ids."""
-        if len(self.ids) == len(_IDS):
-            return f'is {self._ids_text}'
-        return f'has {self._ids_text}'
+    def pools(self) -> pci_device_pool_list.PciDevicePoolList:
+        """What it has to offer, as the scheduler sees it."""
 
     @property
-    def devices_text(self) -> str:
-        """The ids behind what the devices are called, with a space."""
-        if len(self.ids) == len(_IDS):
-            return f' {self._ids_text}'
-        return f' with {self._ids_text}' if self.ids else ''
-
-    @property
-    def _ids_text(self) -> str:
-        """The ids as lspci writes them, or the only one."""
-        if len(self.ids) == len(_IDS):
-            return ':'.join(str(self.ids[key]) for key in _IDS)
-        return properties_text(self.ids)
-
-
-def narrow(pools: Iterable[matching.PciDevicePool], spec: _Spec) -> Narrowing:
-    """Tell which pools meet how much of one alternative.
-
-    :param pools: those that there would be without instances
-    :param spec: an alternative of a PCI request
-    """
-    ids = {key: spec[key] for key in _IDS if key in spec}
-    dev_type = spec.get(_TYPE)
-    tags = {key: value for key, value in spec.items()
-            if key not in (*_IDS, _TYPE, *pool_module.PLACEMENT_KEYS)}
-    with_ids = [pool for pool in pools if _has(pool, ids)]
-    with_type = with_ids if dev_type is None else [
-        pool for pool in with_ids if _has(pool, {_TYPE: dev_type})]
-    return Narrowing(
-        ids, dev_type, tags, with_ids, with_type,
-        [pool for pool in with_type if _has(pool, tags)])
+    def if_idle(self) -> pci_device_pool_list.PciDevicePoolList:
+        """What it would have to offer without instances."""
 
 
 def reason(
-    host: hosts.Host, explained: matching.Explanation, instances: int = 0,
+    host: Host, explained: matching.Explanation, instances: int = 0,
 ) -> str:
     """Return why a host passes, or the first request for which it does not.
 
@@ -134,18 +90,27 @@ def reason(
     return f'{text} ({explained.note})' if explained.note else text
 
 
-def all_pools(host: hosts.Host) -> _Pools:
-    """Return the pools without instances, those of unknown tags too."""
-    return [*host.if_idle, *unknown_pools(host.if_idle)]
+def kind(host: Host, explained: matching.Explanation) -> Hashable:
+    """Return what tells the reasons of hosts that do not pass apart.
 
-
-def unknown_pools(pools: objects.PciDevicePoolList) -> _Pools:
-    """Return the pools of unknown tags as if they had none."""
-    return [
-        matching.PciDevicePool(matching.PoolKind(
-            group.kind.vendor_id, group.kind.product_id, group.kind.numa_node,
-            group.kind.dev_type, group.kind.address), group.available)
-        for group in pools.unknown if group.available]
+    Two hosts of one kind lack the same, in different numbers.
+    """
+    failed = explained.failed
+    if failed is None:
+        return None
+    request = failed.request
+    if_idle = narrowing.all_pools(host.if_idle)
+    found = [narrowing.narrow(if_idle, spec) for spec in request.asked]
+    counts = stages(failed)
+    return (
+        request.label, explained.note,
+        constraints.available(constraints.spec(if_idle, request))
+        >= request.count,
+        *(any(pools) for pools in (
+            [if_idle], [one.with_ids for one in found],
+            [one.with_type for one in found],
+            [one.with_tags for one in found])),
+        counts[-1].stage if counts else 'spec')
 
 
 def stages(
@@ -156,8 +121,9 @@ def stages(
     No other can have left out a device.
     """
     return [stage for stage in explained.stages
-            if stage.stage not in _ASKS
-            or _ASKS[stage.stage](explained.request)]
+            if (stage.stage not in _ASKS
+                or _ASKS[stage.stage](explained.request))
+            and (stage.stage != _PROVIDERS or stage.left != explained.offered)]
 
 
 def stage_text(
@@ -173,25 +139,8 @@ def stage_text(
     return text
 
 
-def types_text(pools: Iterable[matching.PciDevicePool]) -> str:
-    """Return the types of devices that there are in pools."""
-    return ' or '.join(sorted({pool.dev_type for pool in pools}))
-
-
-def properties_text(properties: _Spec) -> str:
-    """Return properties that are asked for."""
-    return ', '.join(f'{key}={value}' for key, value in properties.items())
-
-
-def _has(pool: matching.PciDevicePool, wanted: _Spec) -> bool:
-    return all(
-        request_module.lowered(pool.get(key)) == request_module.lowered(value)
-        for key, value in wanted.items())
-
-
 def _request_text(
-    explained: matching.RequestExplanation, host: hosts.Host,
-    free: str | None,
+    explained: matching.RequestExplanation, host: Host, free: str | None,
 ) -> str:
     """Return who asks for how many, and what there is.
 
@@ -202,18 +151,19 @@ def _request_text(
     parts = [_what_there_is(request, host)]
     unknown = 0 if explained.fits else _of_unknown_tags(request, host.pools)
     counts = stages(explained)
-    if constraints.spec(all_pools(host), request):
+    if constraints.spec(narrowing.all_pools(host.if_idle), request):
         if free:
             left = constraints.available(
                 constraints.spec(list(host.pools), request))
             if left or not unknown:
                 parts.append(_are(left, free))
-        elif counts:
+        elif counts and counts[0].stage != _PROVIDERS:
             parts.append(_are(counts[0].left, 'are left'))
         else:
             parts.append(f'{explained.offered} devices are left in all')
-    for earlier, stage in zip(counts, counts[1:]):
-        if stage.left != earlier.left:
+    for earlier, stage in zip([None, *counts], counts):
+        if earlier and stage.left != earlier.left or (
+                stage.stage == _PROVIDERS):
             parts.append(_are(stage.left, stage_text(stage, request)))
     if unknown:
         parts.append(f'the tags of {unknown} free '
@@ -223,24 +173,26 @@ def _request_text(
 
 
 def _of_unknown_tags(
-    request: matching.DeviceRequest, pools: objects.PciDevicePoolList,
+    request: matching.DeviceRequest,
+    pools: pci_device_pool_list.PciDevicePoolList,
 ) -> int:
     """Return how many would be looked at if only somebody knew their tags."""
     return constraints.available([
-        pool for pool in unknown_pools(pools) if any(
-            narrow([pool], spec).with_type for spec in request.asked)])
+        pool for pool in narrowing.unknown_pools(pools) if any(
+            narrowing.narrow([pool], spec).with_type
+            for spec in request.asked)])
 
 
-def _what_there_is(request: matching.DeviceRequest, host: hosts.Host) -> str:
+def _what_there_is(request: matching.DeviceRequest, host: Host) -> str:
     """Return how much of what is asked for there is, in use or not."""
-    if_idle = all_pools(host)
+    if_idle = narrowing.all_pools(host.if_idle)
     total = constraints.available(if_idle)
     if not total:
         return 'the host has no PCI devices'
     if len(request.asked) != 1:
         count = constraints.available(constraints.spec(if_idle, request))
         return f'{count} of {_devices([], total)} match {request.wanted}'
-    found = narrow(if_idle, request.asked[0])
+    found = narrowing.narrow(if_idle, request.asked[0])
     if not found.with_ids and total == 1:
         return 'its only device is {vendor_id}:{product_id}'.format(
             **if_idle[0])
@@ -257,9 +209,10 @@ def _what_there_is(request: matching.DeviceRequest, host: hosts.Host) -> str:
     unknown = _of_unknown_tags(request, host.if_idle)
     if unknown < of_type:
         count = constraints.available(
-            narrow(host.if_idle, request.asked[0]).with_tags)
+            narrowing.narrow(host.if_idle, request.asked[0]).with_tags)
         carry = 'carries' if count == 1 else 'carry'
-        devices = f'{count} of {devices} {carry} {properties_text(found.tags)}'
+        tags = narrowing.properties_text(found.tags)
+        devices = f'{count} of {devices} {carry} {tags}'
     in_use = unknown - _of_unknown_tags(request, host.pools)
     if in_use > 0:
         devices += f', the tags of {in_use} in use are unknown'
