@@ -232,6 +232,17 @@ def _label(request: PciRequest) -> str:
     return f'request {request.request_id}'
 
 
+def socket_of_cell(cell: HostCell) -> int | None:
+    """Return the socket of a host's NUMA node, None if the host tells none.
+
+    Of a topology that an older nova-compute has stored, no cell has the
+    field, and Nova's objects raise when it is read. That is not waited for:
+    it would take longer than the rest of a decision.
+    """
+    is_set = getattr(cell, 'obj_attr_is_set', None)
+    return cell.socket if is_set is None or is_set('socket') else None
+
+
 def _same_sockets(
     near: frozenset[int], topology: HostTopology | None,
 ) -> frozenset[int]:
@@ -240,7 +251,7 @@ def _same_sockets(
     Unless the host tells the socket of each of its nodes, none do.
     """
     cells = topology.cells if topology else ()
-    socket_of = {cell.id: cell.socket for cell in cells}
+    socket_of = {cell.id: socket_of_cell(cell) for cell in cells}
     if None in socket_of.values():
         return frozenset()
     sockets = {socket for node, socket in socket_of.items() if node in near}

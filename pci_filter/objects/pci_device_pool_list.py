@@ -176,7 +176,8 @@ class PciDevicePoolList:
         if self._host_topology is None:
             return None
         return tuple(
-            (cell.id, cell.socket) for cell in self._host_topology.cells)
+            (cell.id, device_requests.socket_of_cell(cell))
+            for cell in self._host_topology.cells)
 
     def place_matters(
         self, requests: Iterable[device_requests.PciRequest],

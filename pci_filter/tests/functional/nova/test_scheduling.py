@@ -13,6 +13,7 @@
 """Our filter among Nova's filters and weighers."""
 
 import concurrent.futures
+import json
 
 from nova import objects as nova_objects
 from nova.scheduler.weights import pci as pci_weigher
@@ -89,6 +90,94 @@ class TestNUMATopologyFilter(base.NovaTestCase):
         self.check_both_orders(False, 1)
         self.assertFalse(self.passes(['NUMATopologyFilter',
                                       'PciPassthroughFilter'], 1))
+
+
+class TestOldTopology(base.NovaTestCase):
+    """What a nova-compute stored that knew of no sockets yet."""
+
+    FILTERS = ('NUMATopologyFilter', 'PciPassthroughFilter')
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.cloud.add_host(
+            0, 'host0', [hardware.gpu(0x81, 1)],
+            ['{"vendor_id": "10de", "product_id": "1db6"}'],
+            scheduling.host_numa_topology([0, 1]))
+
+    def forget_sockets(self, *nodes):
+        """Let the stored cells of these NUMA nodes lack the field."""
+        with self.cloud.transaction(self.host.cell) as context:
+            node = self.host.load_node(context)
+            topology = json.loads(node.numa_topology)
+            for cell in topology['nova_object.data']['cells']:
+                if cell['nova_object.data']['id'] in nodes:
+                    cell['nova_object.version'] = '1.4'
+                    del cell['nova_object.data']['socket']
+            node.numa_topology = json.dumps(topology)
+            node.save()
+
+    def ask(self, manager, numa_policy='socket', cells=1, memory=512):
+        """Return the HostState, and whether it passes."""
+        guest = scheduling.instance_numa_topology(range(cells))
+        for cell in guest.cells:
+            cell.memory = memory
+        spec = scheduling.request_spec(
+            [scheduling.pci_request(
+                {'vendor_id': '10de', 'product_id': '1db6'},
+                alias_name='gpu', numa_policy=numa_policy)], guest)
+        state, = scheduling.host_states(manager, spec)
+        return state, bool(scheduling.passing_hosts(manager, [state], spec))
+
+    def check(self, expected, **guest):
+        """See that our filters say what Nova's say."""
+        theirs = self.cloud.host_manager(
+            self.FILTERS, scheduling.IN_TREE_FILTERS)
+        for manager in (theirs, self.our_manager(self.FILTERS),
+                        self.our_manager(self.FILTERS[::-1])):
+            _state, passed = self.ask(manager, **guest)
+            self.assertEqual(expected, passed)
+        self.assertEqual([], self.log_lines('WARNING pci_filter'))
+
+    def test_no_sockets(self):
+        self.forget_sockets(0, 1)
+        for policy in ('required', 'socket', 'legacy', 'preferred'):
+            for cells in (1, 2):
+                self.check(True, numa_policy=policy, cells=cells)
+        self.check(False, memory=131073)
+
+    def test_some_sockets(self):
+        self.forget_sockets(0)
+        self.check(True)
+
+    def test_guest_must_be_elsewhere(self):
+        """Nobody knows whether the other node is in the same socket.
+
+        Nova fails the whole request there; with the field, and null in it,
+        it rejects the host.
+        """
+        self.forget_sockets(0, 1)
+        with self.cloud.transaction(self.host.cell) as context:
+            node = self.host.load_node(context)
+            topology = json.loads(node.numa_topology)
+            cells = topology['nova_object.data']['cells']
+            cells[1]['nova_object.data']['memory_usage'] = 131072
+            cells[1]['nova_object.data']['mempages'][0][
+                'nova_object.data']['used'] = 33554432
+            node.numa_topology = json.dumps(topology)
+            node.save()
+        theirs = self.cloud.host_manager(
+            self.FILTERS, scheduling.IN_TREE_FILTERS)
+        self.assertRaises(NotImplementedError, self.ask, theirs)
+        for enabled in (self.FILTERS, self.FILTERS[::-1]):
+            manager = self.our_manager(enabled)
+            self.assertFalse(self.ask(manager)[1])
+            self.assertTrue(self.ask(manager, numa_policy='preferred')[1])
+        self.assertEqual([], self.log_lines('WARNING pci_filter'))
+
+    def test_sockets_of_the_pools(self):
+        self.forget_sockets(0)
+        state, _passed = self.ask(self.our_manager(self.FILTERS))
+        self.assertEqual(((0, None), (1, 1)), state.pci_stats.sockets)
 
 
 class TestConsume(base.NovaTestCase):
