@@ -101,6 +101,9 @@ Related options:
         help="""
 What decides for the hosts of a cell whose device rows could not be read.
 
+It also decides for a single host about which something unexpected goes wrong,
+in whatever of ours Nova's filters and weighers ask.
+
 Choose ``reject`` if a wrong promise costs you more than an unused host.
 """),
     cfg.StrOpt(

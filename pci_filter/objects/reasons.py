@@ -17,8 +17,6 @@ The commands and the log of nova-scheduler have the same words.
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Iterable

@@ -21,8 +21,10 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from pci_filter.db import read_only
-from pci_filter import objects
+from pci_filter import model
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import guarded_pools
+from pci_filter.scheduler import host_states as host_states_module
 
 LOG = logging.getLogger(__name__)
 
@@ -81,17 +83,51 @@ class Failures:
         self._degrade(host_state)
         if self._troubles.is_new(_subject(host_state), _kind(error)):
             LOG.warning(
-                'The PCI pools of host %(host)s in cell %(cell)s could not '
-                'be made: %(failure)s. Until they can, %(consequence)s.',
-                {'host': host_state.host, 'cell': host_state.cell_uuid,
-                 'failure': _failure_text(error),
-                 'consequence': self._consequence()})
+                'The PCI pools of host %(host)s, node %(node)s in cell '
+                '%(cell)s could not be made: %(failure)s. Until they can, '
+                '%(consequence)s.', self._of_host(host_state, error))
 
-    def host_succeeded(self, host_state: HostState) -> None:
+    def host_succeeded(
+        self, cell_uuid: str, node: model.ComputeNode,
+    ) -> None:
         """Note that a host is well, or well again."""
-        if self._troubles.is_over(_subject(host_state)):
-            LOG.info('The PCI pools of host %s can be made again.',
-                     host_state.host)
+        if self._troubles.is_over((cell_uuid, node.host, node.nodename)):
+            LOG.info('The PCI pools of host %s can be made again.', node.host)
+
+    def decision_failed(
+        self, host_state: HostState, error: Exception,
+    ) -> typing.Any:
+        """Degrade a host about which its pools could not decide.
+
+        That is told once per host and kind of failure. It depends on the
+        request, too, so that the host is well for another tells nothing.
+
+        :returns: what decides instead, as far as in-tree code asks it
+        """
+        instead = None if self._reject else (
+            host_states_module.nova_stats(host_state))
+        if instead is None:
+            instead = guarded_pools.NoPools()
+            setattr(host_state, UNREADABLE, True)
+        host_state.pci_stats = instead
+        subject = 'decision', *_subject(host_state)
+        if self._troubles.is_new(subject, _kind(error)):
+            LOG.warning(
+                'The PCI pools of host %(host)s, node %(node)s in cell '
+                '%(cell)s could not decide about a request: %(failure)s. '
+                'For such requests, %(consequence)s. Please report this.',
+                self._of_host(host_state, error))
+            LOG.debug('Where that failed:', exc_info=error)
+        return instead
+
+    def report_failed(self, error: Exception) -> None:
+        """Note that something could not be logged; no decision needs it."""
+        if self._troubles.is_new('report', _kind(error)):
+            LOG.warning(
+                'What is to be said of PCI devices could not be logged: '
+                '%s. No decision depends on it. Please report this.',
+                _failure_text(error))
+            LOG.debug('Where that failed:', exc_info=error)
 
     def all_failed(
         self, host_states: Sequence[HostState], error: Exception,
@@ -113,8 +149,16 @@ class Failures:
 
     def _degrade(self, host_state: HostState) -> None:
         if self._reject:
-            host_state.pci_stats = objects.PciDevicePoolList()
+            host_state.pci_stats = guarded_pools.NoPools()
             setattr(host_state, UNREADABLE, True)
+
+    def _of_host(
+        self, host_state: HostState, error: Exception,
+    ) -> dict[str, str]:
+        cell, host, node = _subject(host_state)
+        return {'cell': cell, 'host': host, 'node': node,
+                'failure': _failure_text(error),
+                'consequence': self._consequence()}
 
     def _consequence(self) -> str:
         if self._reject:
@@ -123,7 +167,16 @@ class Failures:
 
 
 def _subject(host_state: HostState) -> tuple[str, str, str]:
-    return host_state.cell_uuid, host_state.host, host_state.nodename
+    return (_name(host_state, 'cell_uuid'), _name(host_state, 'host'),
+            _name(host_state, 'nodename'))
+
+
+def _name(host_state: HostState, attribute: str) -> str:
+    try:
+        return str(getattr(host_state, attribute))
+    except Exception:
+        # It may be what failed in the first place.
+        return 'unknown'
 
 
 def _kind(answer: typing.Any) -> str:
@@ -137,5 +190,9 @@ def _failure_text(answer: typing.Any, url: str = '') -> str:
         return 'the scheduler does not know this cell'
     if answer is context_module.did_not_respond_sentinel:
         return 'it did not answer in time'
-    line = read_only.mask((str(answer).splitlines() or [''])[0], url)
+    try:
+        text = str(answer)
+    except Exception:
+        text = ''
+    line = read_only.mask((text.splitlines() or [''])[0], url)
     return f'{_kind(answer)}: {_CREDENTIALS.sub("***@", line)}'

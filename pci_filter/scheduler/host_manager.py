@@ -151,10 +151,14 @@ def _wrapped(original: typing.Any, replacement: typing.Any) -> typing.Any:
 
 def _mapper(manager: typing.Any) -> typing.Any:
     """Return what maps pools for a HostManager, None if it wants none."""
-    for enabled in manager.enabled_filters:
-        mapper = getattr(enabled, 'pool_mapper', None)
-        if mapper is not None:
-            return mapper
+    try:
+        for enabled in manager.enabled_filters:
+            mapper = getattr(enabled, 'pool_mapper', None)
+            if mapper is not None:
+                return mapper
+    except Exception:
+        # Nova is going to need its filters as well, and to say so.
+        LOG.debug('The filters cannot be looked at', exc_info=True)
     return None
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import copy
+import functools
 import typing
 
 from nova.objects import base
@@ -28,11 +29,18 @@ from nova.objects import pci_device_pool
 from nova.scheduler import host_manager
 from oslo_log import log as logging
 
+from pci_filter import objects
 from pci_filter.scheduler import changes
 
 LOG = logging.getLogger(__name__)
 
 _changes = changes.Changes()
+
+#: In the place of stats that nobody has asked for yet.
+_UNMADE: typing.Final = object()
+
+#: Attribute of another package's HostState: Nova's stats that pools replaced.
+_REPLACED: typing.Final = 'pci_filter_replaced_stats'
 
 
 class UnreadSummary(pci_device_pool.PciDevicePoolList):
@@ -87,26 +95,38 @@ class UnreadSummary(pci_device_pool.PciDevicePoolList):
 class HostState(host_manager.HostState):
     """Nova's HostState, with ``pci_stats`` made when first asked for."""
 
-    #: The summary in which nobody has looked yet, and what makes
-    #: PciDeviceStats of it.
+    #: The summary in which nobody has looked yet, and what makes Nova's
+    #: PciDeviceStats of it; None before the compute node has reported.
     _summary: typing.Any = None
-    _summary_pools: typing.Any = None
-    _make_stats: typing.Any = None
+    _make_stats: Callable[[], typing.Any] | None = None
     _pci_stats: typing.Any = None
 
     @property
     def pci_stats(self) -> typing.Any:
         """What the host has to offer: Nova's PciDeviceStats or our pools."""
-        if self._make_stats is not None:
-            self.pci_stats = self._make_stats(
-                self.numa_topology, stats=self._summary)
-            self._report(getattr(self._summary, 'failure', None))
+        if self._pci_stats is _UNMADE:
+            self._pci_stats = self.stats_of_summary()
         return self._pci_stats
 
     @pci_stats.setter
     def pci_stats(self, stats: typing.Any) -> None:
         self._pci_stats = stats
-        self._make_stats = None
+
+    def stats_of_summary(self) -> typing.Any:
+        """Return Nova's PciDeviceStats of the stored summary.
+
+        :returns: new ones each time; None if there was no summary to read
+            yet
+        """
+        if self._make_stats is None:
+            return None
+        stats = self._make_stats()
+        try:
+            self._report(getattr(self._summary, 'failure', None))
+        except Exception:
+            # Saying so must not be what fails the request.
+            LOG.debug('A summary was not reported', exc_info=True)
+        return stats
 
     @property
     def stored_summary(self) -> typing.Any:
@@ -116,14 +136,8 @@ class HostState(host_manager.HostState):
         """
         if isinstance(self._summary, UnreadSummary):
             return self._summary.text
-        if self._summary_pools is None:
-            if self._summary is None and self._make_stats is None:
-                # Nova made its pools in another way than is known.
-                self._summary_pools = getattr(self._pci_stats, 'pools', None)
-            else:
-                self._summary_pools = [
-                    pool.to_dict() for pool in self._summary or ()]
-        return self._summary_pools
+        return None if self._summary is None else [
+            pool.to_dict() for pool in self._summary]
 
     def _report(self, failure: Exception | None) -> None:
         if _changes.changed(
@@ -139,18 +153,45 @@ class HostState(host_manager.HostState):
     def _update_from_compute_node(
         self, compute: typing.Any, *args: typing.Any, **kwargs: typing.Any,
     ) -> None:
-        if 'pci_device_pools' not in compute:
-            super()._update_from_compute_node(compute, *args, **kwargs)
-            return
+        made: typing.Any
         before = self._pci_stats
-        summary = compute.pci_device_pools
-        compute.pci_device_pools = None
+        try:
+            summary = compute.pci_device_pools
+            compute.pci_device_pools = None
+        except Exception:
+            # There is none to put aside, which Nova may not mind.
+            super()._update_from_compute_node(compute, *args, **kwargs)
+            made = self._pci_stats
+            if made is not before:
+                self._summary = made.to_device_pools_obj()
+                self._make_stats = lambda: made
+            return
         try:
             super()._update_from_compute_node(compute, *args, **kwargs)
         finally:
             compute.pci_device_pools = summary
-        if self._pci_stats is not before:
+        made = self._pci_stats
+        if made is not before:
             # Nova made it of nothing, which costs next to nothing.
             self._summary = summary
-            self._summary_pools = None
-            self._make_stats = type(self._pci_stats)
+            stats_class: typing.Any = type(made)
+            self._make_stats = functools.partial(
+                stats_class, made.numa_topology, stats=summary)
+            self._pci_stats = _UNMADE
+
+
+def replace_stats(host_state: typing.Any, pools: typing.Any) -> None:
+    """Put pools on a HostState, in the place of Nova's stats."""
+    if not isinstance(host_state, HostState):
+        # Another package's, which cannot make them anew.
+        stats = host_state.pci_stats
+        if not isinstance(stats, objects.PciDevicePoolList):
+            setattr(host_state, _REPLACED, stats)
+    host_state.pci_stats = pools
+
+
+def nova_stats(host_state: typing.Any) -> typing.Any:
+    """Return what Nova alone would decide by, None if that is nothing."""
+    if isinstance(host_state, HostState):
+        return host_state.stats_of_summary()
+    return getattr(host_state, _REPLACED, None)

@@ -34,6 +34,7 @@ from pci_filter.objects import device_requests
 from pci_filter.objects import pool_load
 from pci_filter.scheduler import cell_reader
 from pci_filter.scheduler import failures
+from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_states as host_states_module
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import unknown_tags
@@ -41,9 +42,6 @@ from pci_filter.tags import base
 
 #: Attribute of a HostState whose pools were asked for, loaded or not.
 MAPPED: typing.Final = 'pci_filter_mapped'
-
-#: Attribute of a HostState that is none of ours: what its summary told.
-_SUMMARY: typing.Final = 'pci_filter_summary'
 
 #: Cells, and UUIDs in all of their statements together, that are asked before
 #: it is known which nodes are in which cell. Every cell is asked for all that
@@ -56,9 +54,10 @@ _UUIDS_AHEAD: typing.Final = 10_000
 _LEAST: typing.Final = 5
 
 HostState = typing.Any
-_HostStates = list[HostState]
+_Host = tuple[HostState, model.ComputeNode]
+_Hosts = list[_Host]
 _Make = Callable[
-    [HostState, device_groups.Groups], objects.PciDevicePoolList]
+    [_Host, device_groups.Groups], objects.PciDevicePoolList]
 
 
 class PoolMapper:
@@ -75,7 +74,8 @@ class PoolMapper:
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         self._tag_sources = base.load(options)
         self._for_all_requests = options.load_for == 'all_requests'
-        self._failures = failures.Failures(options)
+        #: What becomes of hosts about which nothing can be found out.
+        self.failures = failures.Failures(options)
         self._unknown = unknown_tags.Reporter()
         # As they were last given, by UUID.
         self._cells: Mapping[str, typing.Any] = {}
@@ -141,15 +141,19 @@ class PoolMapper:
             told, later than all others were served
         """
         host_states = list(host_states)
-        by_cell: dict[str, _HostStates] = collections.defaultdict(list)
+        by_cell: dict[str, _Hosts] = collections.defaultdict(list)
         for host_state in host_states:
-            by_cell[host_state.cell_uuid].append(host_state)
+            try:
+                host = host_state, _compute_node(host_state)
+                by_cell[host_state.cell_uuid].append(host)
+            except Exception as error:
+                self.failures.host_failed(host_state, error)
         try:
             self._map(context, manager, by_cell, spec_obj, reader, began)
         except Exception as error:
-            self._failures.all_failed(host_states, error)
+            self.failures.all_failed(host_states, error)
         else:
-            self._failures.all_succeeded()
+            self.failures.all_succeeded()
         for host_state in host_states:
             setattr(host_state, MAPPED, True)
         return iter(host_states)
@@ -179,7 +183,8 @@ class PoolMapper:
             if_idle=True)
         make = self._maker(spec_obj)
         return {
-            uuid: make(host_state, answer.get(uuid, {}))
+            uuid: make(
+                (host_state, _compute_node(host_state)), answer.get(uuid, {}))
             for cell_uuid, answer in reader.answers(uuids).items()
             if isinstance(answer, dict)
             for uuid, host_state in uuids[cell_uuid].items()}
@@ -188,7 +193,7 @@ class PoolMapper:
         self,
         context: typing.Any,
         manager: typing.Any,
-        by_cell: Mapping[str, _HostStates],
+        by_cell: Mapping[str, _Hosts],
         spec_obj: typing.Any,
         reader: cell_reader.CellReader | None,
         began: float,
@@ -225,19 +230,21 @@ class PoolMapper:
             and spec_obj.numa_topology)
 
         def make(
-            host_state: HostState, groups: device_groups.Groups,
+            host: _Host, groups: device_groups.Groups,
         ) -> objects.PciDevicePoolList:
-            made = maker.make(_compute_node(host_state), groups)
-            return objects.PciDevicePoolList(
-                made.pools, host_state.numa_topology, made.unknown,
-                numa_guest, demands, made.stored_tags)
+            host_state, node = host
+            made = maker.make(node, groups)
+            return guarded_pools.GuardedPools(
+                host_state, self.failures, made.pools,
+                host_state.numa_topology, made.unknown, numa_guest, demands,
+                made.stored_tags)
         return make
 
     def _read_now(
         self,
         context: typing.Any,
         cells: Mapping[str, typing.Any],
-        by_cell: Mapping[str, _HostStates],
+        by_cell: Mapping[str, _Hosts],
         spec_obj: typing.Any,
         began: float,
     ) -> cell_reader.Answers:
@@ -246,9 +253,8 @@ class PoolMapper:
             # A compute node that has not reported yet has no UUID here.
             wanted = {
                 cell_uuid: (cells[cell_uuid], [
-                    host_state.uuid for host_state in host_states
-                    if host_state.uuid])
-                for cell_uuid, host_states in by_cell.items()
+                    node.uuid for _, node in hosts if node.uuid])
+                for cell_uuid, hosts in by_cell.items()
                 if cell_uuid in cells}
             now = time.monotonic()
             # Another cell may have used up the time of the request.
@@ -284,36 +290,38 @@ class PoolMapper:
             wait_for_turn, deadline)
 
     def _map_cell(
-        self, cell: typing.Any, cell_uuid: str, host_states: _HostStates,
+        self, cell: typing.Any, cell_uuid: str, hosts: _Hosts,
         answer: typing.Any, make: _Make, began: float,
     ) -> None:
         """Put pools on the HostStates of one cell, from what it answered."""
+        host_states = [host_state for host_state, _ in hosts]
         if not isinstance(answer, dict):
-            self._failures.cell_failed(
+            self.failures.cell_failed(
                 cell_uuid, host_states, answer,
                 cell.database_connection if cell else '')
             return
-        self._failures.cell_answered(cell_uuid)
-        for host_state in host_states:
+        self.failures.cell_answered(cell_uuid)
+        for host in hosts:
             try:
-                host_state.pci_stats = make(
-                    host_state, answer.pop(host_state.uuid, {}))
+                host_states_module.replace_stats(
+                    host[0], make(host, answer.pop(host[1].uuid, {})))
             except Exception as error:
-                self._failures.host_failed(host_state, error)
+                self.failures.host_failed(host[0], error)
             else:
-                self._failures.host_succeeded(host_state)
-        self._unknown.report(cell_uuid, host_states, began)
+                self.failures.host_succeeded(cell_uuid, host[1])
+        try:
+            self._unknown.report(cell_uuid, host_states, began)
+        except Exception as error:
+            self.failures.report_failed(error)
 
 
 def _compute_node(host_state: HostState) -> model.ComputeNode:
     if isinstance(host_state, host_states_module.HostState):
         summary = host_state.stored_summary
-    elif hasattr(host_state, _SUMMARY):
-        summary = getattr(host_state, _SUMMARY)
     else:
-        stats = host_state.pci_stats
+        # Our pools may have taken their place.
+        stats = host_states_module.nova_stats(
+            host_state) or host_state.pci_stats
         summary = None if stats is None else stats.pools
-        # Our pools take their place.
-        setattr(host_state, _SUMMARY, summary)
     return model.ComputeNode(
         host_state.uuid, host_state.host, host_state.nodename, summary)

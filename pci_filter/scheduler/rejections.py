@@ -201,7 +201,7 @@ def _text(of_hosts: Sequence[_Reason]) -> str:
     alike = sorted(by_kind.values(), key=len, reverse=True)
     texts = []
     for same in alike[:_SHOWN]:
-        nearest = max(same, key=lambda reason: reason.left)
+        nearest = max(same, key=lambda one: one.left)
         where = f'on {nearest.host}' if len(same) == 1 else (
             f'on {len(same)}, such as {nearest.host}')
         texts.append(f'{where}, {nearest.text}')

@@ -54,6 +54,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         #: Found by the hook.
         self.pool_mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
         driver.DriverManager(HOOK_NAMESPACE, HOOK).driver()
+        self._failures = self.pool_mapper.failures
         self._late_mapper = late_mapper.LateMapper(self.pool_mapper)
 
     def filter_all(
@@ -67,27 +68,44 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         rejected = rejections.Rejections(spec_obj)
         for host_state in self._late_mapper.with_pools(
                 filter_obj_list, spec_obj):
-            # Nova's filter leaves only the candidates that pass.
-            candidates = host_state.allocation_candidates
+            try:
+                # Nova's filter leaves only the candidates that pass.
+                candidates = host_state.allocation_candidates
+            except Exception as error:
+                candidates = []
+                self._failures.decision_failed(host_state, error)
             if self._filter_one(host_state, spec_obj):
                 passed += 1
                 yield host_state
             else:
-                rejected.add(host_state, candidates)
+                self._say(rejected.add, host_state, candidates)
         if not passed:
-            rejected.log_summary(self.pool_mapper.idle_pools)
+            self._say(rejected.log_summary, self.pool_mapper.idle_pools)
 
     def host_passes(
         self, host_state: typing.Any, spec_obj: typing.Any,
     ) -> bool:
         """Ask as Nova's filter does, then where the guest will be placed."""
-        if not super().host_passes(host_state, spec_obj):
+        passes: bool = super().host_passes(host_state, spec_obj)
+        if not passes:
             return False
-        if not first_place.matters(host_state, spec_obj):
-            return True
-        return bool(self.filter_candidates(
-            host_state, lambda candidate: first_place.can_be_claimed(
-                host_state, spec_obj, candidate['mappings'])))
+        try:
+            if not first_place.matters(host_state, spec_obj):
+                return True
+            return bool(self.filter_candidates(
+                host_state, lambda candidate: first_place.can_be_claimed(
+                    host_state, spec_obj, candidate['mappings'])))
+        except Exception as error:
+            self._failures.decision_failed(host_state, error)
+            passes = super().host_passes(host_state, spec_obj)
+            return passes
+
+    def _say(self, say: Callable[..., None], *args: typing.Any) -> None:
+        """Let something be logged; that must not fail the request."""
+        try:
+            say(*args)
+        except Exception as error:
+            self._failures.report_failed(error)
 
     def filter_candidates(
         self, host_state: typing.Any,
@@ -102,6 +120,12 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         if _NOVA_LOG.isEnabledFor(logging.DEBUG):
             kept = super().filter_candidates(host_state, filter_func)
             return kept
-        kept = list(filter(filter_func, host_state.allocation_candidates))
+        try:
+            candidates = host_state.allocation_candidates
+        except Exception as error:
+            self._failures.decision_failed(host_state, error)
+            kept = super().filter_candidates(host_state, filter_func)
+            return kept
+        kept = list(filter(filter_func, candidates))
         host_state.allocation_candidates = kept
         return kept

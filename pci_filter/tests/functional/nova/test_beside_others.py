@@ -30,6 +30,7 @@ from pci_filter import exception
 from pci_filter.fixture import databases
 from pci_filter.fixture import scheduling
 from pci_filter import objects
+from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
@@ -76,7 +77,7 @@ class TestBesideOthers(base.NovaTestCase):
             states = scheduling.host_states(manager, self.spec, [
                 host.node_uuid for host in self.cloud.hosts.values()])
         self.assertEqual(expected, len(statements.texts), statements.texts)
-        self.assertEqual([objects.PciDevicePoolList] * 4,
+        self.assertEqual([guarded_pools.GuardedPools] * 4,
                          [type(state.pci_stats) for state in states])
         self.assertEqual(4, len(scheduling.passing_hosts(
             manager, states, self.spec)))
@@ -144,9 +145,19 @@ class TestBesideOthers(base.NovaTestCase):
             type, scheduling.host_states(manager, self.spec))))
         hook.detach()
 
-    def test_anything_goes_wrong(self):
+    def test_nothing_can_be_reported(self):
         self.useFixture(fixtures.MockPatch(
             'pci_filter.scheduler.unknown_tags.Reporter.report',
+            side_effect=AttributeError('bug')))
+        manager = self.our_manager()
+        for _ in range(2):
+            self.check_loads(manager)
+        errors = self.log_lines('could not be logged: AttributeError: bug')
+        self.assertEqual(1, len(errors), errors)
+
+    def test_anything_goes_wrong(self):
+        self.useFixture(fixtures.MockPatch(
+            'pci_filter.objects.pool_load.PoolMaker',
             side_effect=AttributeError('bug')))
         manager = self.our_manager()
         for _ in range(2):

@@ -33,6 +33,7 @@ from sqlalchemy import event
 from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import cell_reader
+from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import pool_mapper
 from pci_filter.tags import base as tags_base
 from pci_filter.tests.functional.nova import base
@@ -95,8 +96,8 @@ class DegradationTestCase(base.NovaTestCase):
         """The first cell's summary decides, the other's rows do."""
         self.assertEqual(
             {'host0': stats.PciDeviceStats, 'host2': stats.PciDeviceStats,
-             'host1': objects.PciDevicePoolList,
-             'host3': objects.PciDevicePoolList},
+             'host1': guarded_pools.GuardedPools,
+             'host3': guarded_pools.GuardedPools},
             {host: type(state.pci_stats) for host, state in states.items()})
         self.assertEqual({'host0', 'host1', 'host2', 'host3'}, passing)
 
@@ -135,7 +136,7 @@ class TestCellDown(DegradationTestCase):
         warnings = self.warnings()
         for _ in range(2):
             states, passing = self.ask(manager)
-            self.assertEqual({objects.PciDevicePoolList}, {
+            self.assertEqual({guarded_pools.GuardedPools}, {
                 type(state.pci_stats) for state in states.values()})
             self.assertEqual(set(self.cloud.hosts), passing)
         again = self.log_lines('can be read again')
@@ -284,7 +285,7 @@ class TestCellDown(DegradationTestCase):
             1 if self.dialect() == 'postgresql' else 2, len(self.warnings()))
         self.execute('ALTER TABLE pci_devices RENAME COLUMN state TO status')
         states, passing = self.ask(manager)
-        self.assertEqual({objects.PciDevicePoolList}, {
+        self.assertEqual({guarded_pools.GuardedPools}, {
             type(state.pci_stats) for state in states.values()})
         self.assertEqual(1, len(self.log_lines('can be read again')))
 
@@ -336,8 +337,9 @@ class TestHostFails(DegradationTestCase):
                             if type(state.pci_stats) is stats.PciDeviceStats])
             self.assertEqual(4, len(passing))
         warning, = self.warnings()
-        self.assertIn(f'host host0 in cell {self.cell.uuid} could not be '
-                      'made: LookupError: ', warning)
+        self.assertIn('host host0, node host0 in cell '
+                      f'{self.cell.uuid} could not be made: LookupError: ',
+                      warning)
         self.assertNotIn(PASSWORD, self.log.output)
         self.source.broken = False
         states, _passing = self.ask(manager)

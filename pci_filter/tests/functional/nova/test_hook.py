@@ -34,6 +34,7 @@ from pci_filter.fixture import scheduling
 from pci_filter import known_nova
 from pci_filter import objects
 from pci_filter.scheduler.filters import pci_passthrough_filter
+from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.scheduler import host_states
 from pci_filter.tests import base as tests_base
@@ -404,7 +405,7 @@ class TestLoad(base.NovaTestCase):
             self.assertEqual(2, len(statements.texts), statements.texts)
             self.assertIn('GROUP BY', statements.texts[0])
             self.assertEqual(
-                [objects.PciDevicePoolList] * 6,
+                [guarded_pools.GuardedPools] * 6,
                 [type(state.pci_stats) for state in states])
             self.assertEqual({5}, {
                 sum(pool['count'] for pool in state.pci_stats.pools)
@@ -432,7 +433,7 @@ class TestLoad(base.NovaTestCase):
                 states = list(self.states(manager, spec))
             self.assertEqual(2, len(statements.texts))
             self.assertEqual(
-                [objects.PciDevicePoolList] * 6,
+                [guarded_pools.GuardedPools] * 6,
                 [type(state.pci_stats) for state in states])
 
     def test_no_hosts(self):
@@ -456,5 +457,5 @@ class TestLoad(base.NovaTestCase):
         self.assertEqual({'host0', 'host2', 'host4'},
                          {state.host for state in states})
         self.assertEqual(
-            [objects.PciDevicePoolList] * 3,
+            [guarded_pools.GuardedPools] * 3,
             [type(state.pci_stats) for state in states])

@@ -22,8 +22,8 @@ from oslo_utils import uuidutils
 
 from pci_filter.db import device_groups
 from pci_filter.fixture import scheduling
-from pci_filter import objects
 from pci_filter.scheduler import cell_reader
+from pci_filter.scheduler import guarded_pools
 from pci_filter.tests.functional.nova import base
 
 LOAD = 'pci_filter.db.device_groups.load'
@@ -71,7 +71,7 @@ class PoolMapperTestCase(base.NovaTestCase):
             [base.vf_request()] if requests is None else requests, **fields)
         states = list(self.manager.get_host_states_by_uuids(
             nova_context.get_admin_context(), uuids, spec))
-        self.assertEqual({objects.PciDevicePoolList}, {
+        self.assertEqual({guarded_pools.GuardedPools}, {
             type(state.pci_stats) for state in states})
         return {
             state.host: sum(pool['count'] for pool in state.pci_stats.pools)
@@ -323,7 +323,7 @@ class TestProviders(PoolMapperTestCase):
         for spec in (None, scheduling.request_spec([])):
             self.reads.clear()
             states = scheduling.host_states(self.manager, spec)
-            self.assertEqual([objects.PciDevicePoolList] * 4, [
+            self.assertEqual([guarded_pools.GuardedPools] * 4, [
                 type(state.pci_stats) for state in states])
             self.assertEqual({False}, {
                 providers for _, providers in self.reads})

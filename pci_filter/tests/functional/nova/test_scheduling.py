@@ -15,6 +15,7 @@
 import concurrent.futures
 import json
 
+from nova import exception as nova_exception
 from nova import objects as nova_objects
 from nova.scheduler.weights import pci as pci_weigher
 
@@ -237,6 +238,46 @@ class TestConsume(base.NovaTestCase):
         self.assertTrue(self.consume(manager, state, base.vf_request()))
         self.assertFalse(self.consume(manager, state, port))
 
+    def test_apply_what_does_not_fit(self):
+        """It raises what Nova documents, with our reason."""
+        self.add_host('host0')
+        self.cloud.execute(
+            self.cloud.cells[0], 'DELETE FROM pci_devices '
+            "WHERE dev_type = 'type-PF'")
+        requests = [base.vf_request(5, alias_name='vf')]
+        theirs = self.cloud.host_manager()
+        for manager, text in (
+                (theirs, ' failed'),
+                (self.our_manager(),
+                 'PCI device request failed: vf asks for 5: 4 free'),
+                (self.our_manager(tag_sources=['device_spec']),
+                 'PCI device request failed: vf asks for 5: 0 free '
+                 '(devices whose tags are unknown are left out)')):
+            state, = scheduling.host_states(
+                manager, scheduling.request_spec(requests))
+            before = state.pci_stats.pools
+            error = self.assertRaises(
+                nova_exception.PciDeviceRequestFailed,
+                state.pci_stats.apply_requests, requests, {})
+            self.assertIn(text, str(error))
+            self.assertIs(requests, error.kwargs['requests'])
+            self.assertEqual(before, state.pci_stats.pools)
+
+    def test_apply_to_what_cannot_be_read(self):
+        self.add_host('host0')
+        rename = 'ALTER TABLE pci_devices RENAME COLUMN {} TO {}'.format
+        self.cloud.execute(self.cloud.cells[0], rename('status', 'state'))
+        self.addCleanup(self.cloud.execute, self.cloud.cells[0],
+                        rename('state', 'status'))
+        requests = [base.vf_request()]
+        state, = scheduling.host_states(
+            self.our_manager(on_load_failure='reject'),
+            scheduling.request_spec(requests))
+        self.assertFalse(state.pci_stats.support_requests(requests, None))
+        self.assertRaises(
+            nova_exception.PciDeviceRequestFailed,
+            state.pci_stats.apply_requests, requests, {})
+
     def test_consume_what_does_not_fit(self):
         """Nova logs that and goes on; the claim will settle it."""
         self.add_host('host0')
@@ -246,7 +287,8 @@ class TestConsume(base.NovaTestCase):
         before = state.pci_stats.pools
         state.consume_from_request(spec)
         line, = self.log_lines('failed to consume from instance')
-        self.assertIn('vf asks for 5: 5 free, 4 ', line)
+        self.assertIn('Error: PCI device request failed: vf asks for 5: '
+                      '5 free, 4 ', line)
         self.assertEqual(before, state.pci_stats.pools)
 
     def test_consume_with_numa(self):
