@@ -83,7 +83,8 @@ DATABASES = {
 ANY_DATABASE = (
     'test_aliases', 'test_cloud', 'test_command_errors',
     'test_decision_property', 'test_demo', 'test_device_spec_in_tree',
-    'test_documented', 'test_fuzz_in_tree', 'test_nova_compute_command',
+    'test_documented', 'test_fuzz_in_tree', 'test_installed',
+    'test_nova_compute_command',
     'test_scenarios_in_tree', 'test_split_family', 'test_status_command')
 
 # They are run on the server of all cells as it is.

@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import pwd
-import shutil
 import signal
 import subprocess
 
@@ -24,6 +23,7 @@ import kombu
 import pymysql
 
 from pci_filter.tests.deployment import processes
+from pci_filter.tests import installed
 
 USER = PASSWORD = 'deployment'
 
@@ -31,9 +31,7 @@ USER = PASSWORD = 'deployment'
 _USER = pwd.getpwuid(os.getuid()).pw_name
 
 # Debian's rabbitmq-server in the PATH insists on being root or rabbitmq.
-_PLACES = os.pathsep.join((
-    '/usr/lib/rabbitmq/bin', os.environ.get('PATH', os.defpath),
-    '/usr/sbin', '/sbin'))
+_RABBITMQ = '/usr/lib/rabbitmq/bin'
 
 PROGRAMS = ('mariadbd', 'mariadb-install-db', 'rabbitmq-server', 'epmd',
             'setpriv')
@@ -41,7 +39,7 @@ PROGRAMS = ('mariadbd', 'mariadb-install-db', 'rabbitmq-server', 'epmd',
 
 def find_program(name):
     """Return the path of a program, or None if it is not installed."""
-    return shutil.which(name, path=_PLACES)
+    return installed.find_program(name, first=(_RABBITMQ,))
 
 
 class MariaDB:

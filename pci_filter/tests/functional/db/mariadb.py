@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import getpass
 import pathlib
-import shutil
 import socket
 import subprocess
 import time
@@ -24,7 +23,8 @@ import typing
 
 import fixtures
 import sqlalchemy as sa
-import testtools
+
+from pci_filter.tests import installed
 
 #: The longest that a server may take to answer, in seconds.
 _PATIENCE: typing.Final = 60
@@ -41,27 +41,23 @@ def free_port() -> int:
 class MariaDB(fixtures.Fixture):
     """A server in a temporary directory, without passwords.
 
-    The test is skipped where MariaDB is not installed.
+    Whoever makes one skips the test where MariaDB is not installed. That is
+    not done while the fixture is set up, which would be an error.
 
     :param options: of mariadbd
     """
 
     def __init__(self, *options: str) -> None:
+        self._install, self._program = installed.MARIADB.require()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def _setUp(self) -> None:
-        path = '/usr/local/sbin:/usr/sbin:/sbin'
-        programs = [shutil.which(name) or shutil.which(name, path=path)
-                    for name in ('mariadb-install-db', 'mariadbd')]
-        if None in programs:
-            raise testtools.TestCase.skipException('no mariadbd is installed')
-        install, self._program = map(str, programs)
         self._directory = pathlib.Path(
             self.useFixture(fixtures.TempDir()).path)
         self.port = free_port()
         subprocess.run(
-            [install, '--no-defaults', f'--user={getpass.getuser()}',
+            [self._install, '--no-defaults', f'--user={getpass.getuser()}',
              f'--datadir={self._directory / "data"}',
              '--auth-root-authentication-method=normal', '--skip-test-db'],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -22,7 +22,6 @@ import contextlib
 import io
 import logging
 import logging.handlers
-import pathlib
 import uuid
 
 import fixtures
@@ -31,6 +30,7 @@ from sqlalchemy import event
 
 from pci_filter.tests.functional.db import mariadb
 from pci_filter.tests.functional.nova import faults
+from pci_filter.tests import installed
 
 PASSWORD = 's3cret'
 
@@ -318,13 +318,9 @@ class TestFaultGaleraMySQL(OwnServerTestCase):
     """
 
     def options(self):
-        found = [path for directory in ('lib', 'lib64') for path in
-                 pathlib.Path('/usr', directory).glob(
-                     'galera*/libgalera_smm.so')]
-        if not found:
-            self.skipTest('no Galera is installed')
+        provider, = installed.GALERA.require()
         return [
-            '--wsrep-on=ON', f'--wsrep-provider={found[0]}',
+            '--wsrep-on=ON', f'--wsrep-provider={provider}',
             '--wsrep-cluster-address=gcomm://',
             '--wsrep-node-address=127.0.0.1',
             '--wsrep-provider-options=gmcast.listen_addr='
