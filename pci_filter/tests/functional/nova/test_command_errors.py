@@ -32,6 +32,7 @@ import sqlalchemy as sa
 import testtools
 
 from pci_filter.db import cell_mappings
+from pci_filter.tests.functional.db import base as db_base
 from pci_filter.tests.functional.nova import commands
 
 #: A command that needs nothing but the databases, and one that needs more.
@@ -138,18 +139,20 @@ class TestErrors(testtools.TestCase):
         self.assertIn('cannot read the API database: it has no table '
                       'cell_mappings', self.refused(f'--config-file={path}'))
 
-    def test_wrong_password_of_the_api_database(self):
-        for variable in ('PCI_FILTER_TEST_MYSQL_URL',
-                         'PCI_FILTER_TEST_POSTGRESQL_URL'):
-            if variable not in os.environ:
-                self.skipTest(f'{variable} is not set')
-            url = sa.engine.make_url(os.environ[variable]).set(
-                password='s3cret')
-            path = self.write('[api_database]\nconnection = '
-                              + url.render_as_string(hide_password=False))
-            self.assertRegex(
-                self.refused(f'--config-file={path}'),
-                'cannot read the API database: .*(denied|authentication)')
+    def _check_wrong_password(self, server):
+        server.require()
+        url = server.url().set(password='s3cret')
+        path = self.write('[api_database]\nconnection = '
+                          + url.render_as_string(hide_password=False))
+        self.assertRegex(
+            self.refused(f'--config-file={path}'),
+            'cannot read the API database: .*(denied|authentication)')
+
+    def test_wrong_password_of_the_api_database_MySQL(self):
+        self._check_wrong_password(db_base.MYSQL)
+
+    def test_wrong_password_of_the_api_database_PostgreSQL(self):
+        self._check_wrong_password(db_base.POSTGRESQL)
 
     def test_options_that_exclude_each_other(self):
         self.assertIn('not allowed with', self.refused(
