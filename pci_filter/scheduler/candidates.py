@@ -19,6 +19,9 @@ from collections.abc import Iterator
 import typing
 
 import nova.conf
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
 
 #: Attribute of a HostState: the _Count of its request.
 _COUNT: typing.Final = 'pci_filter_candidates'
@@ -42,7 +45,11 @@ def counted(host_states: Iterable[typing.Any]) -> Iterator[typing.Any]:
     for host_state in host_states:
         setattr(host_state, _COUNT, count)
         yield host_state
-        count.total += len(host_state.allocation_candidates)
+        try:
+            count.total += len(host_state.allocation_candidates)
+        except Exception:
+            # What is at stake is the end of a line of the log.
+            LOG.debug('Candidates were not counted', exc_info=True)
 
 
 def advice(host_state: typing.Any, left: int) -> str:

@@ -38,12 +38,12 @@ def matters(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     :param host_state: a HostState
     :param spec_obj: nova.objects.RequestSpec
     """
+    pools = host_state.pci_stats
     return bool(
-        'numa_topology' in spec_obj and spec_obj.numa_topology
+        isinstance(pools, objects.PciDevicePoolList)
+        and 'numa_topology' in spec_obj and spec_obj.numa_topology
         and spec_obj.pci_requests and host_state.numa_topology
-        and isinstance(host_state.pci_stats, objects.PciDevicePoolList)
-        and host_state.pci_stats.place_matters(
-            spec_obj.pci_requests.requests))
+        and pools.place_matters(spec_obj.pci_requests.requests))
 
 
 def can_be_claimed(

@@ -72,10 +72,13 @@ class LateMapper:
         if without:
             self._report()
             began = time.monotonic()
-            context = request_specs.context(spec_obj)
-            self._mapper.map_pools(
-                context, _Cells(self._read_cells(context)), without, spec_obj,
-                began=began)
+            try:
+                context = request_specs.context(spec_obj)
+                self._mapper.map_pools(
+                    context, _Cells(self._read_cells(context)), without,
+                    spec_obj, began=began)
+            except Exception as error:
+                self._mapper.failures.all_failed(without, error)
         return host_states
 
     def _read_cells(self, context: typing.Any) -> dict[str, typing.Any]:

@@ -339,7 +339,7 @@ class TestPassedBy(base.NovaTestCase):
             'NUMATopologyFilter.host_passes', host_passes))
         names = ['PciPassthroughFilter', 'NUMATopologyFilter']
         for enabled, expected in (
-                (names, {objects.PciDevicePoolList}),
+                (names, {guarded_pools.GuardedPools}),
                 (names[::-1], {stats.PciDeviceStats})):
             seen.clear()
             self.passing(self.manager(enabled), spec)

@@ -58,7 +58,7 @@ HARMLESS = {
     'asks_for_devices': 'it counts as one that does',
     '_update_from_compute_node': 'Nova parses the summary at once',
     'socket_of_cell': 'the socket is read at once',
-    'report': 'only logged', 'add': 'only logged',
+    'counted': 'only logged', 'report': 'only logged', 'add': 'only logged',
     'log_summary': 'only logged',
 }
 
@@ -73,6 +73,8 @@ class InjectionTestCase(base.NovaTestCase):
     """
 
     FILTERS = 'NUMATopologyFilter', 'PciPassthroughFilter'
+    DEVICE_SPEC = '{"product_id": "154c"}'
+    IN_PLACEMENT = True
 
     def setUp(self):
         super().setUp()
@@ -82,8 +84,8 @@ class InjectionTestCase(base.NovaTestCase):
                 hardware.network_card(
                     hardware.INTEL_X710, 0x81, 1, ports=1,
                     vfs=4 if number % 2 == 0 else 1),
-                ['{"product_id": "154c"}'],
-                scheduling.host_numa_topology([0, 0]), in_placement=True)
+                [self.DEVICE_SPEC], scheduling.host_numa_topology([0, 0]),
+                in_placement=self.IN_PLACEMENT)
             self.cloud.falsify_counts(
                 host, lambda count, odd=number % 2: 9 if odd else 1)
         self._managers = {}
@@ -158,7 +160,7 @@ class InjectionTestCase(base.NovaTestCase):
             manager = self.our_manager()
             request = base.vf_request(2, alias_name='vf')
             self._providers = {
-                state.host: state.pci_stats.pools[0]['rp_uuid']
+                state.host: state.pci_stats.pools[0].get('rp_uuid')
                 for state in scheduling.host_states(
                     manager, scheduling.request_spec(
                         [request],
@@ -318,6 +320,27 @@ class TestReads(InjectionTestCase):
               f'{self.tried} requests with a fault; '
               f'{self.degradations} hosts degraded')
         self.assertGreater(len(self.found), 90)
+
+
+class TestPlaceReads(TestReads):
+    """A guest whose place matters: a port counts, and excludes functions."""
+
+    DEVICE_SPEC = '{"vendor_id": "8086"}'
+    IN_PLACEMENT = False
+
+    def setUp(self):
+        super().setUp()
+        self.specs = {'place': self.spec_of_place}
+
+    def spec_of_place(self):
+        return scheduling.request_spec([
+            base.vf_request(2, numa_policy='preferred'),
+            scheduling.pci_request({'vendor_id': '8086'})
+        ], scheduling.instance_numa_topology([0]))
+
+    def test_each_read(self):
+        self.check_all('place')
+        self.assertIn('first_place.py', str(list(self.found)))
 
 
 class TestMethods(InjectionTestCase):
