@@ -71,12 +71,12 @@ def _mount(tree: pathlib.Path, folder: str, *arguments: str) -> None:
 
 
 def _bootstrap(
-    tree: pathlib.Path, suite: str, mirror: str, packages: list[str],
+    tree: pathlib.Path, suite: str, mirror: str | None, packages: list[str],
 ) -> None:
     made = subprocess.run(
         ['debootstrap', '--variant=minbase',
          f'--include={",".join((*PACKAGES, *packages))}', suite, str(tree),
-         mirror],
+         *([mirror] if mirror else [])],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False)
     if made.returncode:
@@ -106,7 +106,7 @@ def _copy_in(tree: pathlib.Path, environment: dict[str, str]) -> None:
 
 
 def _run_inside(
-    tree: pathlib.Path, suite: str, mirror: str, packages: list[str],
+    tree: pathlib.Path, suite: str, mirror: str | None, packages: list[str],
     commands: collections.abc.Iterable[str],
 ) -> int:
     """Make the machine and run the commands, in the namespaces."""
@@ -150,8 +150,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        '--mirror', default='http://deb.debian.org/debian',
-        help='of Debian (default: %(default)s)')
+        '--mirror', help="of Debian (default: debootstrap's own)")
     parser.add_argument(
         '--package', action='append', default=[], dest='packages',
         help='one more to install; may be repeated')
