@@ -29,6 +29,8 @@ import shutil
 import typing
 import unittest
 
+from oslo_config import cfg
+
 VARIABLE: typing.Final = 'PCI_FILTER_TEST_INSTALLED'
 
 #: Where programs are besides the PATH, which need not have those of root.
@@ -103,3 +105,14 @@ def promised() -> frozenset[str]:
             f'{VARIABLE} names {", ".join(sorted(unknown))}, which no test '
             f'looks for; it can be {MARIADB.name} and {GALERA.name}')
     return names
+
+
+def require_no_nova_conf() -> None:
+    """Skip the test where an installed Nova has its configuration.
+
+    :raises unittest.SkipTest: if a service of Nova would find one
+    """
+    found = [*cfg.find_config_files('nova', 'nova-scheduler'),
+             *cfg.find_config_dirs('nova', 'nova-scheduler')]
+    if found:
+        raise unittest.SkipTest(f'{found[0]} is here')

@@ -12,6 +12,7 @@
 
 """Run the commands of operators on a fleet that Nova wrote."""
 
+import argparse
 import io
 import json
 import os
@@ -22,6 +23,7 @@ import types
 
 import fixtures
 
+from pci_filter.cli.nova import cells
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
@@ -59,6 +61,18 @@ ALIASES = (
      'device_type': 'type-PF'},
     {'name': 'no-type', 'vendor_id': '8086', 'product_id': '1572'},
 )
+
+
+def only_cell(url):
+    """Return arguments for one database, whatever nova.conf there is."""
+    return '--config-file', os.devnull, '--database-connection', url
+
+
+def cells_of(url):
+    """Return the same for a command in this process."""
+    return cells.Cells(argparse.Namespace(
+        database_connection=url, cell=None, config_files=[os.devnull],
+        config_dirs=None))
 
 
 def run(*arguments, command=(COMMAND,), stdin=None, **environment):

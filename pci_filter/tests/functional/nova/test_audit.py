@@ -12,7 +12,6 @@
 
 """The audit of a fleet that Nova's own tracker keeps, on real databases."""
 
-import argparse
 import contextlib
 import json
 import os
@@ -25,7 +24,6 @@ import sqlalchemy as sa
 
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
-from pci_filter.cli.nova import cells
 from pci_filter import conf
 from pci_filter.fixture import databases
 from pci_filter.tests.functional.nova import audit_fleet
@@ -71,7 +69,7 @@ class AuditTestCase(base.NovaTestCase):
         Its exit code has to tell whether there are any.
         """
         result = commands.run(
-            'audit', '--database-connection', self.database, '-f', 'json',
+            'audit', *commands.only_cell(self.database), '-f', 'json',
             *arguments)
         self.assertEqual('', result.stderr)
         findings = json.loads(result.stdout)
@@ -81,9 +79,8 @@ class AuditTestCase(base.NovaTestCase):
 
     def find(self, *wanted):
         """Audit within this process, without a grace period."""
-        found = auditor.Auditor(cells.Cells(argparse.Namespace(
-            database_connection=self.database, cell=None, config_files=None,
-            config_dirs=None)), wanted or kinds.FAULTS, 0)
+        found = auditor.Auditor(
+            commands.cells_of(self.database), wanted or kinds.FAULTS, 0)
         return sorted(
             (one.finding.kind, one.finding.host, one.finding.subject)
             for one in found.findings())
@@ -91,7 +88,7 @@ class AuditTestCase(base.NovaTestCase):
     def run_statements(self):
         """Run what is printed; each statement is to change one row."""
         result = commands.run(
-            'audit', '--database-connection', self.database, '--grace', '0',
+            'audit', *commands.only_cell(self.database), '--grace', '0',
             '--sql')
         self.assertEqual((3, ''), (result.returncode, result.stderr))
         engine = self.cloud.engine(self.cell)
@@ -196,8 +193,9 @@ class AuditMixin:
         audits = claims = 0
         while not audits or time.monotonic() < end:
             with subprocess.Popen(
-                    [commands.COMMAND, 'audit', '--database-connection',
-                     self.database, '-f', 'json', *arguments],
+                    [commands.COMMAND, 'audit',
+                     *commands.only_cell(self.database), '-f', 'json',
+                     *arguments],
                     stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                     text=True) as process:
                 while process.poll() is None:

@@ -12,7 +12,6 @@
 
 """Whatever Nova does to random hosts, the audit finds nothing wrong."""
 
-import argparse
 import collections
 import logging
 
@@ -23,7 +22,6 @@ from nova.pci import manager as nova_manager
 
 from pci_filter.audit import kinds
 from pci_filter.cli.audit import auditor
-from pci_filter.cli.nova import cells
 from pci_filter.compute import tracker as our_tracker
 from pci_filter import conf
 from pci_filter.fixture import databases
@@ -31,6 +29,7 @@ from pci_filter.fixture import scheduling
 from pci_filter.tests import base as tests_base
 from pci_filter.tests.functional.nova import audit_servers
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import commands
 from pci_filter.tests.functional.nova import computes
 from pci_filter.tests.functional.nova import fleets
 from pci_filter.tests.functional.nova import machine_wants
@@ -76,9 +75,8 @@ class TestAuditProperty(tests_base.PropertyMixin, base.NovaTestCase):
         url = self.cloud.cells[0].database_connection
         return [
             (one.finding.kind, one.finding.subject)
-            for one in auditor.Auditor(cells.Cells(argparse.Namespace(
-                database_connection=url, cell=None, config_files=None,
-                config_dirs=None)), kinds.FAULTS, 0).findings()]
+            for one in auditor.Auditor(
+                commands.cells_of(url), kinds.FAULTS, 0).findings()]
 
     @staticmethod
     def split(compute):

@@ -34,6 +34,7 @@ import testtools
 from pci_filter.db import cell_mappings
 from pci_filter.tests.functional.db import base as db_base
 from pci_filter.tests.functional.nova import commands
+from pci_filter.tests import installed
 
 #: A command that needs nothing but the databases, and one that needs more.
 POOL_LIST = ('pool', 'list', '-f', 'json')
@@ -106,6 +107,7 @@ class TestErrors(testtools.TestCase):
         return 'good', self.fleet.cloud.cells[0].database_connection
 
     def test_no_configuration(self):
+        installed.require_no_nova_conf()
         self.assertIn('there is no nova.conf in the usual places',
                       self.refused(HOME=str(self.folder)))
 

@@ -32,6 +32,7 @@ from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.db import base
 from pci_filter.tests.functional.nova import commands
+from pci_filter.tests import installed
 
 COLUMNS = ['cell', 'host', 'node', 'vendor_id', 'product_id', 'numa_node',
            'dev_type', 'address', 'free', 'total', 'tags', 'rp_uuid',
@@ -180,6 +181,7 @@ class _FleetTests:
         self.assertEqual({'net-1', 'net-3'}, names)
 
     def test_database_of_one_cell(self):
+        installed.require_no_nova_conf()
         url = self.fleet.cloud.cells[0].database_connection
         result = commands.run(
             'pool', 'list', '-f', 'json', f'--database-connection={url}')
@@ -375,7 +377,7 @@ class TestSQLite(_FleetTests, testtools.TestCase):
         shown = r'evil\x1b[31m\r\nhost\x9b'
         url = self._copy_of_cell('net-0', evil)
         tag = json.dumps({'color': evil})
-        options = f'--database-connection={url}', f'--host={evil}'
+        options = *commands.only_cell(url), f'--host={evil}'
         for command, code in (
                 (('pool', 'list', '-c', 'cell', '-c', 'host', '-c', 'node',
                   '-c', 'tags'), 0),

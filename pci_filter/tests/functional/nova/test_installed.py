@@ -103,6 +103,15 @@ class TestNothingInstalled(testtools.TestCase):
             ValueError, 'names Mariadb, which no test looks for; it can be '
             'MariaDB and Galera', installed.MARIADB.require)
 
+    def test_nova_that_is_installed(self):
+        """Its nova.conf would answer where there should be none."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'oslo_config.cfg.find_config_files',
+            lambda project, prog: ['/etc/nova/nova.conf']))
+        error = self.assertRaises(
+            unittest.SkipTest, installed.require_no_nova_conf)
+        self.assertEqual('/etc/nova/nova.conf is here', str(error))
+
 
 class TestSources(testtools.TestCase):
 

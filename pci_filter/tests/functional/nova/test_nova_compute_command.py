@@ -134,7 +134,7 @@ class TestNovaCompute(testtools.TestCase):
 
     def test_version(self):
         ours, novas = (
-            self.run_it(command, '--version')
+            self.run_it(command, '--config-file', os.devnull, '--version')
             for command in (COMMAND, COMMAND.with_name('nova-compute')))
         self.assertEqual(0, ours.returncode, ours.stderr)
         self.assertIn(version.version_string(), ours.stdout)

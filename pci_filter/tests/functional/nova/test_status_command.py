@@ -25,6 +25,7 @@ from pci_filter.cmd import nova_checks
 from pci_filter.compute import tracker
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import status
+from pci_filter.tests import installed
 
 NO_NOVA = """
 class NoNova:
@@ -241,10 +242,13 @@ class TestTrouble(status.StatusTestCase):
             run.stderr.startswith('pci-filter-status'), run.stderr)
         return run.stderr
 
+    def test_no_configuration(self):
+        installed.require_no_nova_conf()
+        self.assertIn('there is no nova.conf', self.refused(
+            'upgrade', 'check', HOME=str(self.folder)))
+
     def test_configuration(self):
         check = ('upgrade', 'check')
-        self.assertIn('there is no nova.conf', self.refused(
-            *check, HOME=str(self.folder)))
         missing = self.folder / 'missing.conf'
         self.assertIn(
             str(missing), self.refused('--config-file', missing, *check))
