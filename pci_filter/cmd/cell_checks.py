@@ -144,8 +144,8 @@ def check_tags(
     coverage: tag_coverage.TagCoverage, name: Name,
 ) -> results.Result:
     """Tell which part of the devices has tags, and from where."""
-    unknown = coverage.unknown.total()
-    total = coverage.known.total() + unknown
+    unknown = sum(coverage.unknown.values())
+    total = sum(coverage.known.values()) + unknown
     if not total:
         return results.success(
             'No PCI device is available, so no tags are looked up.')
@@ -158,9 +158,9 @@ def check_tags(
             f'{name(coverage.unknown)}. {_CURE}')
     if coverage.divided:
         return results.warning(
-            f'{share} In {coverage.divided.total()} groups there are tags '
-            'that not all of the devices have, and nobody knows which have '
-            'them: requests for these tags are not served from them, on '
+            f'{share} In {sum(coverage.divided.values())} groups there are '
+            'tags that not all of the devices have, and nobody knows which '
+            'have them: requests for these tags are not served from them, on '
             f'{name(coverage.divided)}. {_CURE}')
     return results.success(share)
 
