@@ -122,11 +122,13 @@ class _Story:
             found = self._look(self._with(changes))
             if self._take_back([self._withheld(one) for one in found]):
                 return None
+        before = len(self._withdrawn)
         for row_id in changes:
             self._withdraw(row_id, (
                 'what is wrong with it and its relatives cannot be mended '
                 'row by row'))
-        return None
+        # Each try withdraws something, or it is the last one.
+        return None if len(self._withdrawn) > before else changes
 
     def _make(self, found: _Findings, changes: _Changes) -> bool:
         """Add what these findings change; tell whether that is anything.

@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 
 from pci_filter import audit
 from pci_filter.audit import facts
+from pci_filter.audit import finding
+from pci_filter.audit import rows
+from pci_filter.audit import stories
 from pci_filter.tests import base
 from pci_filter.tests.unit import test_audit as plain
 
@@ -228,6 +231,28 @@ class TestPairs(StoriesTestCase):
             if missing:
                 self.assertIn('lacks 1 of the devices',
                               self.told('owner-elsewhere'))
+
+
+class TestEnd(StoriesTestCase):
+
+    def test_repair_that_mends_nothing(self):
+        """It comes to an end all the same."""
+        device = plain.device(1, extra_info='{')
+        node_facts = facts.NodeFacts(
+            facts.Node(1, 'host', 'node', None), [device], {}, [], {}, {})
+        asked = []
+
+        def look(changed):
+            asked.append(changed)
+            return [finding.Finding(
+                'extra-info-malformed', 'host', 1, device.address,
+                'no JSON object', 0,
+                (rows.row_repair(device, EMPTY),))]
+
+        one, = stories.settle(node_facts, look, lambda one: True)
+        self.assertEqual([EMPTY], [
+            dict(repair.change) for repair in one.repairs])
+        self.assertLess(len(asked), 40)
 
 
 class TestWhatIsTold(StoriesTestCase):
