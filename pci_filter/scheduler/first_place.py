@@ -38,12 +38,15 @@ def matters(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     :param host_state: a HostState
     :param spec_obj: nova.objects.RequestSpec
     """
+    requests = spec_obj.pci_requests and spec_obj.pci_requests.requests
+    if not (requests and 'numa_topology' in spec_obj
+            and spec_obj.numa_topology):
+        # Nobody has looked at the host's summary, and nobody need.
+        return False
     pools = host_state.pci_stats
     return bool(
         isinstance(pools, objects.PciDevicePoolList)
-        and 'numa_topology' in spec_obj and spec_obj.numa_topology
-        and spec_obj.pci_requests and host_state.numa_topology
-        and pools.place_matters(spec_obj.pci_requests.requests))
+        and host_state.numa_topology and pools.place_matters(requests))
 
 
 def can_be_claimed(

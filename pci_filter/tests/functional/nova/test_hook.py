@@ -215,7 +215,7 @@ class TestOtherNova(base.NovaTestCase):
         spec = scheduling.request_spec([base.vf_request()])
         for _ in range(2):
             states = scheduling.host_states(manager, spec)
-            self.assertEqual([objects.PciDevicePoolList] * 4,
+            self.assertEqual([guarded_pools.GuardedPools] * 4,
                              [type(state.pci_stats) for state in states])
             # Their tags are from the summary.
             self.assertEqual([5, 0] * 2, [
@@ -362,7 +362,7 @@ class TestOtherNova(base.NovaTestCase):
                     context, spec_obj=spec, compute_uuids=None, limit=7,
                     color='green')):
             states = list(get())
-            self.assertEqual({objects.PciDevicePoolList}, {
+            self.assertEqual({guarded_pools.GuardedPools}, {
                 type(state.pci_stats) for state in states})
             self.assertEqual({'blue'}, {state.color for state in states})
             self.assertEqual({host_states.HostState}, set(map(type, states)))
