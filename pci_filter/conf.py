@@ -46,7 +46,8 @@ Possible values:
 * ``device_spec``: the values of ``[pci_filter] device_spec`` below. Knows
   nothing while that option is empty.
 * ``pci_stats``: the summary that nova-compute stores in
-  ``compute_nodes.pci_stats``. Only tags are taken from it, counts never.
+  ``compute_nodes.pci_stats``. Tags are taken from it, and resource providers
+  of hosts that run Nova's own ``nova-compute``; counts never.
 * the name of any entry point in the namespace ``pci_filter.tag_sources``
 
 Related options:
@@ -131,8 +132,9 @@ needs nothing of ``compute_nodes.pci_stats``.
 
 Set it to false, and restart ``pci-filter-nova-compute`` once, before you go
 back to Nova's own ``nova-compute``: that takes the tags out of the rows.
-Nova's service would leave them there, and they would go on to decide after the
-next change of ``[pci] device_spec``.
+Nova's service would leave them there. While the summary has the same tags,
+nova-scheduler would take the host for one that still runs
+``pci-filter-nova-compute``.
 
 Related options:
 

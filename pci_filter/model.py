@@ -75,7 +75,7 @@ class ComputeNode(typing.NamedTuple):
     :param nodename: ``compute_nodes.hypervisor_hostname``
     :param summary: ``compute_nodes.pci_stats``, the text or its pools as
         dicts; None when there is none. Only tags are ever taken from it, and
-        providers that the rows lack.
+        providers that the rows lack or were not told of.
     """
 
     uuid: str

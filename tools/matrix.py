@@ -39,7 +39,7 @@ import tempfile
 import typing
 
 import nova_functional
-from stestr.repository import file as repositories
+from stestr.repository import file as repositories  # novm
 import testtools
 
 from pci_filter import known_nova

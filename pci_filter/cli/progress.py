@@ -56,9 +56,11 @@ def on_terminal(
         yield lambda title, steps: lambda: None
         return
     line = _Line(sys.stderr)
-    with line.kept_out_of_log():
-        yield line.start
-    line.erase()
+    try:
+        with line.kept_out_of_log():
+            yield line.start
+    finally:
+        line.erase()
 
 
 class _Line:

@@ -115,8 +115,9 @@ class Question:
         self._placed = any(request.numa_cells for request in requests)
         # One device alone, or several that are all functions, never exclude
         # each other.
-        self._families_matter = mind_relatives and (
+        self._can_exclude = (
             len(requests) > 1 or any(request.wants_pf for request in requests))
+        self._families_matter = mind_relatives and self._can_exclude
         # Nothing is decided by more than that. One more, so that a pool is
         # not emptied that would not be.
         self._enough = sum(request.count for request in requests) + 1
@@ -169,7 +170,8 @@ class Question:
         """
         found = [pool for pool in pools if self._is_met(pool.kind)]
         ports = {pool.kind.address for pool in found
-                 if pool.kind.dev_type == pool_module.PF}
+                 if self._can_exclude
+                 and pool.kind.dev_type == pool_module.PF}
         return any(
             pool.blocked or pool.kind.address in ports
             and pool.kind.dev_type in pool_module.FUNCTION_TYPES

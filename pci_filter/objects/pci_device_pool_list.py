@@ -29,6 +29,7 @@ from pci_filter import matching
 from pci_filter.matching import pool as pool_module
 from pci_filter import model
 from pci_filter.objects import device_requests
+from pci_filter.objects import narrowing
 from pci_filter.objects import pool_load
 from pci_filter.tags import base
 
@@ -198,9 +199,16 @@ class PciDevicePoolList:
         return question.meets_relatives(self._pools)
 
     def without_relatives(self) -> PciDevicePoolList:
-        """Return the same pools, to be asked as if none excluded another."""
+        """Return what Nova's own nova-compute asks for a guest's place.
+
+        No pool excludes another. As dicts there are those, too, whose tags
+        nobody knows here: they are counted to find the node to begin with.
+        """
         view = copy.copy(self)
         view._mind_relatives = False
+        if self.unknown:
+            view._dicts = [*self.pools, *(
+                pool.to_dict() for pool in narrowing.unknown_pools(self))]
         return view
 
     def supports_requests(

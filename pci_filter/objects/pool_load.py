@@ -14,11 +14,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import operator
+import re
 import typing
 
 from pci_filter import matching
@@ -35,6 +37,10 @@ Groups = Mapping[model.DeviceKind, model.DeviceGroup]
 _BASE: typing.Final = operator.attrgetter(
     'kind.vendor_id', 'kind.product_id', 'kind.numa_node', 'kind.dev_type',
     'kind.address')
+
+
+#: A provider in the text of a summary.
+_PROVIDER: typing.Final = re.compile('"rp_uuid": "([^"]*)"')
 
 
 class Made(typing.NamedTuple):
@@ -85,6 +91,7 @@ class PoolMaker:
                 lookup for source, lookup in zip(self._sources, lookups)
                 if not source.stored_tags)
         kinds = self._kinds.setdefault(lookups, {})
+        told = self._told_providers(node, stored_tags)
         pools: list[matching.PciDevicePool] = []
         unknown: list[model.DeviceGroup] = []
         has_pf = False
@@ -102,7 +109,7 @@ class PoolMaker:
             else:
                 pools.append(matching.PciDevicePool(
                     kind, group.available,
-                    self._rp_uuid(node, group, stored_tags),
+                    self._rp_uuid(node, group, told),
                     group.first_address or ''))
         if has_pf:
             pools = pool_module.mark_blocked(pools, {
@@ -133,26 +140,34 @@ class PoolMaker:
             self._stored_tags[lookups, kinds] = found
         return found
 
-    def _rp_uuid(
-        self, node: model.ComputeNode, group: model.DeviceGroup,
-        stored_tags: model.StoredTags,
-    ) -> str | None:
-        """Return the provider of a group.
+    def _told_providers(
+        self, node: model.ComputeNode, stored_tags: model.StoredTags,
+    ) -> Container[str] | None:
+        """Return the providers that rows can tell; None for any.
 
         Our tracker saves a provider that was made anew, so what its rows tell
         is true. Nova's own changes it in memory and in the summary only: what
-        the row tells is true while the summary has it as well, for a provider
-        never goes over to another device. To look for the text costs a
-        hundredth of what it costs to parse the summary, and of nearly all
-        hosts that is enough.
+        a row tells is true while the summary has it as well, for a provider
+        never goes over to another device. To find them costs a tenth of what
+        it costs to parse the summary, and of nearly all hosts that is enough.
+        """
+        if stored_tags is model.StoredTags.CURRENT or not self._providers:
+            return None
+        return frozenset(_PROVIDER.findall(node.summary)) if isinstance(
+            node.summary, str) else ()
+
+    def _rp_uuid(
+        self, node: model.ComputeNode, group: model.DeviceGroup,
+        told: Container[str] | None,
+    ) -> str | None:
+        """Return the provider of a group.
+
+        :param told: the providers that rows can tell; None for any
         """
         if not self._providers:
             return None
         rp_uuid = group.rp_uuid
-        if group.rp_uuids and (
-                stored_tags is model.StoredTags.CURRENT
-                or rp_uuid is not None and isinstance(node.summary, str)
-                and rp_uuid in node.summary):
+        if group.rp_uuids and (told is None or rp_uuid in told):
             return rp_uuid
         for source in self._sources:
             known = source.rp_uuid(node, group.kind)

@@ -61,12 +61,18 @@ def can_be_claimed(
         NUMATopologyFilter to say
     """
     pools = host_state.pci_stats
+    requests = spec_obj.pci_requests.requests
     cells = first_cells(host_state, spec_obj, mapping)
     if cells is None:
-        return _place(host_state, spec_obj, mapping, pools) is None
-    return bool(pools.support_requests(
-        spec_obj.pci_requests.requests, provider_mapping=mapping,
-        numa_cells=cells))
+        fits = _place(host_state, spec_obj, mapping, pools) is None
+    else:
+        fits = bool(pools.support_requests(
+            requests, provider_mapping=mapping, numa_cells=cells))
+    if host_state.pci_stats is not pools:
+        # Something went wrong with them, and others decide since.
+        return bool(host_state.pci_stats.support_requests(
+            requests, provider_mapping=mapping))
+    return fits
 
 
 def first_cells(
@@ -97,7 +103,10 @@ def _place(
 
 
 def _limits(host_state: typing.Any, spec_obj: typing.Any) -> typing.Any:
-    """Return the limits that NUMATopologyFilter hands on to the claim."""
+    """Return the limits that NUMATopologyFilter hands on to the claim.
+
+    Where that filter is off, Nova gives the claim none.
+    """
     limits = nova_objects.NUMATopologyLimits(
         cpu_allocation_ratio=host_state.cpu_allocation_ratio,
         ram_allocation_ratio=host_state.ram_allocation_ratio)

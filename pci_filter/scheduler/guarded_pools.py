@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+import copy
 import typing
 import weakref
 
@@ -68,6 +69,16 @@ class GuardedPools(objects.PciDevicePoolList):
         # collector: the HostState holds us.
         self._host_state = weakref.ref(host_state)
         self._guard = guard
+
+    def __deepcopy__(self, memo: typing.Any) -> GuardedPools:
+        """Copy it with its HostState, as others may to try something out."""
+        copied = copy.copy(self)
+        copied._promised = list(self._promised)
+        copied._instead = copy.deepcopy(self._instead, memo)
+        host_state = memo.get(id(self._host_state()))
+        if host_state is not None:
+            copied._host_state = weakref.ref(host_state)
+        return copied
 
     @property
     def pools(self) -> typing.Any:

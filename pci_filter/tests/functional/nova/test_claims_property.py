@@ -296,9 +296,11 @@ class TestClaimsProperty(base.NovaTestCase):
               f'{type(self).__name__}: {self.decisions}',
               file=sys.__stdout__, flush=True)
         decided = self.decisions
-        self.assertGreater(decided.passed, decided.count // 20)
-        self.assertLess(decided.passed, decided.count * 19 // 20)
+        self.assertGreater(decided.count, 0)
         if self.part >= 1:
+            # No verdict, or next to none, would prove little.
+            self.assertGreater(decided.passed, decided.count // 20)
+            self.assertLess(decided.passed, decided.count * 19 // 20)
             for kind in (STOCK, OURS, BACK, '1 cells', '2 cells', 'renewed',
                          'placement', 'sync', 'falsified', 'gone'):
                 self.assertGreater(

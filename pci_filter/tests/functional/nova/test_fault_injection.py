@@ -17,6 +17,7 @@ and weigher. What our code reads meanwhile is noted, and then each such read
 fails in a request of its own.
 """
 
+import copy
 import gc
 import itertools
 import logging
@@ -432,6 +433,23 @@ class TestMethods(InjectionTestCase):
                 {'host0'}, self.degraded(states, on_load_failure))
             self.assertEqual({'host2'}, passing)
         hook.detach()
+
+    def test_copied_host_state(self):
+        """Others copy HostStates to try something; so could they without us.
+
+        What is taken from one, or goes wrong with it, leaves the other.
+        """
+        _, states = self.serve(self.fresh('reject'), 'ports')
+        original = states['host0']
+        copied = copy.deepcopy(original)
+        requests = self.spec_of_ports().pci_requests.requests
+        before = original.pci_stats.pools
+        copied.pci_stats.apply_requests(requests)
+        self.assertEqual(before, original.pci_stats.pools)
+        self.assertNotEqual(before, copied.pci_stats.pools)
+        copied.pci_stats._give_up(RuntimeError(FAULT))
+        self.assertIs(guarded_pools.NoPools, type(copied.pci_stats))
+        self.assertIs(guarded_pools.GuardedPools, type(original.pci_stats))
 
     def test_no_cycle(self):
         """A HostState goes when its request does."""

@@ -38,7 +38,10 @@ class TestProcess(testtools.TestCase):
 
     def test_threads(self):
         started = _thread.start_new_thread.__module__
-        of_threading = threading._start_new_thread.__module__
+        # Called otherwise since Python 3.13.
+        of_threading = getattr(
+            threading, '_start_joinable_thread',
+            getattr(threading, '_start_new_thread', None)).__module__
         if _native():
             self.assertNotIn(GREEN, (started, of_threading))
         else:

@@ -25,6 +25,7 @@ from pci_filter.compute import tracker as our_tracker
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter import model
+from pci_filter.scheduler import guarded_pools
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import claims
 from pci_filter.tests.functional.nova import documented
@@ -280,6 +281,63 @@ class TestFirstPlace(_TestCase):
 
     def test_our_tracker(self):
         self.check(True, our_tracker.PciDevTracker)
+
+    def test_devices_whose_tags_nobody_knows(self):
+        """They count where nova-compute begins to look, known here or not.
+
+        The claim begins at the node with the GPUs, where of the two ports
+        that are free there one goes with its function.
+        """
+        ports = [
+            _port(0x40, 1, 'physnet1'),
+            _port(0x41, None, 'physnet1', 1, physical_network='physnet1',
+                  trusted='true'),
+            _port(0x42, 1, 'physnet1'), _port(0x43, 0, 'physnet1')]
+        self.devices = [one for devices, _ in ports for one in devices]
+        known = [one for _, specs in ports for one in specs]
+        self.devices += [
+            hardware.gpu(bus, 0) for bus in (0x51, 0x52, 0x53, 0x54)]
+        self.specs = [*known, json.dumps({'vendor_id': GPU.vendor_id})]
+        self.patch(pci_utils, 'is_physical_function',
+                   fleets.is_physical_function(self.devices))
+        self.requests = [
+            scheduling.pci_request(
+                {'vendor_id': '8086', 'product_id': '1515',
+                 'trusted': 'true'}, numa_policy='legacy'),
+            scheduling.pci_request(
+                {'vendor_id': '8086', 'product_id': '1528',
+                 'dev_type': 'type-PF'}, count=2, numa_policy='legacy')]
+        self.guest.cells = self.guest.cells[:1]
+        self.override('pci_filter', tag_sources=['device_spec'],
+                      device_spec=known)
+        self.check(False)
+
+    def test_one_request_needs_no_place(self):
+        """One request excludes nothing that it asks for itself."""
+        self.requests = [scheduling.pci_request(
+            {'physical_network': 'physnet1', 'remote_managed': 'False'})]
+        self.check(False)
+        self.assertFalse(self.state.pci_stats.place_matters(self.requests))
+
+    def test_pools_that_fail_meanwhile(self):
+        """Who decides then decides about the place too."""
+        self.guest.cells = self.guest.cells[:1]
+        self.check(False)
+        whole = guarded_pools.GuardedPools.supports_requests
+
+        def fails_with_a_place(
+            pools, requests, provider_mapping=None, numa_cells=None,
+        ):
+            if numa_cells:
+                pools._give_up(RuntimeError('injected'))
+            return whole(pools, requests, provider_mapping, numa_cells)
+
+        self.patch(guarded_pools.GuardedPools, 'support_requests',
+                   fails_with_a_place)
+        self.override('pci_filter', on_load_failure='reject')
+        self.assertFalse(self.passes(
+            self.requests, guest=self.guest, filters=BOTH[:1]))
+        self.assertIs(guarded_pools.NoPools, type(self.state.pci_stats))
 
     def test_no_place_whoever_asks(self):
         """Why there is none is for NUMATopologyFilter to say."""
