@@ -21,6 +21,8 @@ wrong. All repairs that are told have to be right together:
   did not find before. What would be found and can be mended, such as a
   physical function that is blocked by nobody any more, is mended with them.
   What cannot be mended takes back all that was to be done to the relatives.
+  That is not so for what concerns a whole pool, its count or its provider:
+  a row with a finding was no evidence of it, and the mended row is.
 * There is one statement for each row.
 
 So they are tried on the facts, and the audit is asked again.
@@ -225,7 +227,11 @@ class _Story:
                 for row_id in ids:
                     last[self._devices[row_id].family] = one.identity
         for row_id in sorted(rest):
-            mine[last[self._devices[row_id].family]].append(row_id)
+            # A repair can bring up what concerns other families too. Which
+            # one did is not known, and all of them belong together.
+            whose = last.get(
+                self._devices[row_id].family, next(reversed(mine)))
+            mine[whose].append(row_id)
         return mine
 
     def _with_suspects(self, one: finding.Finding) -> finding.Finding:

@@ -29,6 +29,7 @@ from pci_filter.tests.unit import test_audit as plain
 DEAD = '99999999-0000-4000-8000-000000000000'
 VF = '0000:81:02.1'
 FREE = {'status': 'available', 'instance_uuid': None, 'request_id': None}
+OTHER_RP = '44444444-0000-4000-8000-000000000000'
 BAD = {'extra_info': '{'}
 EMPTY = {'extra_info': '{}'}
 
@@ -255,6 +256,31 @@ class TestEnd(StoriesTestCase):
         self.assertLess(len(asked), 40)
 
 
+class TestOtherFamilies(StoriesTestCase):
+
+    def test_repair_that_brings_up_all_rows(self):
+        """The statements for them are the first finding's."""
+        removed, *others = devices = [
+            plain.device(1, 'removed'), plain.device(2), plain.gpu(3)]
+        node_facts = facts.NodeFacts(plain.NODE, devices, {}, [], {}, {})
+
+        def look(changed):
+            if removed in changed.devices:
+                return list(rows.check(changed))
+            repairs = tuple(rows.row_repair(one, {'extra_info': '{"a": 1}'})
+                            for one in changed.devices
+                            if one.extra_info == '{}')
+            return [finding.Finding(
+                'tags-stale', 'host', 1, 'pci_devices', '', 0, repairs)
+                ] if repairs else []
+
+        one, = stories.settle(node_facts, look, lambda one: True)
+        self.assertEqual('removed-lingering', one.kind)
+        self.assertEqual(
+            [1, *(other.id for other in others)],
+            [repair.id for repair in one.repairs])
+
+
 class TestWhatIsTold(StoriesTestCase):
 
     def test_only_told_findings_are_relied_on(self):
@@ -296,8 +322,11 @@ def fleets(draw):
             'status': draw(st.sampled_from(STATUSES)), 'instance_uuid': owner,
             'request_id': draw(st.sampled_from(('a', 'b', None))),
             'extra_info': draw(st.sampled_from((
-                '{}', '{}', '{', json.dumps({'rp_uuid': plain.RP}),
-                json.dumps({'pci_filter_tags': '{"a": "b"}'})))), **more}
+                '{}', '{}', '{', *(json.dumps(one) for one in (
+                    {'rp_uuid': plain.RP}, {'rp_uuid': OTHER_RP},
+                    {'pci_filter_tags': '{"a": "b"}'},
+                    {'pci_filter_tags': '{"a": "c"}'},
+                    {'pci_filter_tags': '{}'}))))), **more}
 
     devices = [plain.device(number, **fields()) for number in range(
         draw(st.integers(0, 4)))]
@@ -349,8 +378,8 @@ def mended(node_facts, found):
 
 class TestStoriesProperty(base.PropertyMixin, StoriesTestCase):
 
-    #: What others hid, or what nova-compute writes anew when it starts.
-    NOT_OF_DEVICES = ('summary-', 'rp-split')
+    #: What is about a pool, of which a row with a finding is no evidence.
+    NOT_OF_DEVICES = ('summary-', 'rp-split', 'rp-missing')
 
     @base.examples(500)
     @hypothesis.given(node_facts=fleets())
@@ -364,7 +393,8 @@ class TestStoriesProperty(base.PropertyMixin, StoriesTestCase):
         self.assertEqual([], [
             (one.kind, one.subject, one.stored) for one in after
             if one.identity not in before
-            and not one.kind.startswith(self.NOT_OF_DEVICES)])
+            and (one.repairs
+                 or not one.kind.startswith(self.NOT_OF_DEVICES))])
         # What is told to be mended is.
         left = {one.identity for one in after}
         for one in found:
