@@ -119,7 +119,7 @@ _ALL: typing.Final = (
         'back, delete its compute service. Before you free the device with '
         'what --sql prints, see that no guest on the host has it. None is '
         'printed while a server there lacks devices and may be using this '
-        'one: see request-unmet first.',
+        'one: the comment names it.',
         (1899541,)),
     Kind(
         'owner-elsewhere', Severity.WARNING,

@@ -75,15 +75,8 @@ def _would_lack(
 
     :returns: nothing if it can
     """
-    if instance.host is None or instance.pci_requests is None:
-        return ''
-    there = [held.request_id
-             for held in facts.holdings.get(instance.uuid, ())
-             if held.host == instance.host
-             and instance.node in (None, held.node)]
-    missing = requests.shortage(
-        requests.counts(instance.pci_requests), there)
-    return '' if not missing else (
+    missing = requests.missing_there(facts, instance)
+    return '' if instance.host is None or not missing else (
         f'its instance lacks {missing} of the devices that it asked for where '
         'it is, so this row may be right and that of the instance wrong: only '
         'the hypervisors know')

@@ -33,12 +33,14 @@ _RELATED_BY: typing.Final = ('vendor_id',)
 
 _Counts = Sequence[tuple['str | None', int]]
 
+_Server = typing.Union[facts_module.Instance, facts_module.Wanting]
+
 
 class Lacking(typing.NamedTuple):
-    """A server that has fewer devices than it asked for.
+    """A server that has fewer devices where it is than it asked for.
 
     :param server: the server
-    :param missing: how many it lacks
+    :param missing: how many it lacks there
     :param specs: the alternatives that it asked for, of each device
     """
 
@@ -65,19 +67,26 @@ def _agree(wanted: object, value: str) -> bool:
 
 
 def lacking(facts: facts_module.NodeFacts) -> list[Lacking]:
-    """Return the servers on a compute node that lack devices.
+    """Return the servers on a compute node that lack devices there.
 
     Also those with which something is going on: for some time those may have
     none.
     """
-    found = []
-    for wanting in facts.wanting:
-        missing = shortage(counts(wanting.pci_requests), [
-            held.request_id for held in facts.holdings.get(wanting.uuid, ())])
-        if missing:
-            found.append(Lacking(
-                wanting, missing, list(_specs(wanting.pci_requests))))
-    return found
+    return [
+        Lacking(wanting, missing, list(_specs(wanting.pci_requests)))
+        for wanting in facts.wanting
+        if (missing := missing_there(facts, wanting))]
+
+
+def missing_there(facts: facts_module.NodeFacts, server: _Server) -> int:
+    """Return how many devices a server lacks where it is.
+
+    A row of another host is of no use to its guest, which can have a device
+    all the same.
+    """
+    return shortage(counts(server.pci_requests or ''), [
+        held.request_id for held in facts.holdings.get(server.uuid, ())
+        if held.host == server.host and server.node in (None, held.node)])
 
 
 def check(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
@@ -86,11 +95,15 @@ def check(facts: facts_module.NodeFacts) -> Iterator[finding.Finding]:
     Devices count wherever they are, and whatever their status: if there is
     something wrong with those it is a finding of its own.
     """
-    for server, missing, _ in lacking(facts):
+    for server in facts.wanting:
         if not server.at_rest or server.uuid in facts.migrations:
             continue
-        wanted = sum(count for _, count in counts(server.pci_requests))
+        asked = counts(server.pci_requests)
         holdings = facts.holdings.get(server.uuid, ())
+        missing = shortage(asked, [held.request_id for held in holdings])
+        if not missing:
+            continue
+        wanted = sum(count for _, count in asked)
         yield finding.Finding(
             KIND, facts.node.host or '', facts.node.id, server.uuid,
             f'instance_extra.pci_requests asks for {wanted}, '

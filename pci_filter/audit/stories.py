@@ -16,7 +16,7 @@ Each side of the audit says how to mend what it found, as if nothing else were
 wrong. All repairs that are told have to be right together:
 
 * None gives away a device that a server may be using. One that has fewer
-  devices than it asked for may use any that is like them.
+  devices where it is than it asked for may use any there that is like them.
 * With all of them made, the audit finds nothing about these devices that it
   did not find before. What would be found and can be mended, such as a
   physical function that is blocked by nobody any more, is mended with them.
@@ -257,8 +257,9 @@ def _claim_text(servers: Sequence[requests.Lacking]) -> str:
     server = servers[0]
     others = f' and {len(servers) - 1} more' if servers[1:] else ''
     return (f'server {server.server.uuid}{others} lacks {server.missing} of '
-            'the devices that it asked for and may be using this one, or a '
-            f'relative of it: see {requests.KIND} and the hypervisor first')
+            'the devices that it asked for where it is, and may be using this '
+            'one, or a relative of it: see what else names that server, as '
+            f'{requests.KIND} does, and the hypervisor first')
 
 
 def _effective(

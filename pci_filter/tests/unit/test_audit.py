@@ -97,7 +97,8 @@ class AuditTestCase(base.UnitTestCase):
             if one.instance_uuid:
                 held.setdefault(one.instance_uuid, []).append(
                     one if isinstance(one, facts.Holding) else facts.Holding(
-                        one.id, one.instance_uuid, one.request_id))
+                        one.id, one.instance_uuid, one.request_id,
+                        NODE.host, NODE.hypervisor_hostname))
         self.found = audit.examine(facts.NodeFacts(
             NODE._replace(pci_stats=stats, updated=updated), devices,
             {one.uuid: one for one in instances}, wanting, held, moves),

@@ -117,11 +117,29 @@ class TestPairs(StoriesTestCase):
                 self.assertIn(
                     f'server {plain.SERVER} lacks 1 of the devices',
                     self.told(kind))
-                self.assertIn('see request-unmet', self.told(kind))
+                self.assertIn('as request-unmet does', self.told(kind))
                 if 'request-unmet' in found:
                     self.assertIn(
                         f'one of them: {VF} ({kind})',
                         self.told('request-unmet'))
+
+    def test_what_a_server_has_elsewhere(self):
+        """A row of another host is of no use to the guest."""
+        mine = {'instance_uuid': plain.SERVER, 'request_id': 'a'}
+        for host, node, here in (
+                ('host', 'node', True), ('far', 'far', False),
+                ('host', 'other', False), (None, None, False)):
+            self.examine(
+                dead(), wanting=[lacking()], instances=[plain.server()],
+                holdings=[facts.Holding(
+                    7, host=host, node=node, **mine)])
+            self.assertEqual(
+                ['owner-missing'], [one.kind for one in self.found])
+            self.assertEqual({VF: FREE} if here else {}, self.repairs())
+            if not here:
+                self.assertIn(
+                    f'server {plain.SERVER} lacks 1 of the devices that it '
+                    'asked for where it is', self.told('owner-missing'))
 
     def test_request_unmet_and_what_gives_nothing_away(self):
         unmet = {'wanting': [lacking()]}
@@ -346,9 +364,11 @@ def fleets(draw):
         holdings.setdefault(device.instance_uuid, []).append(facts.Holding(
             device.id, device.instance_uuid, device.request_id, 'host',
             'node'))
-    if draw(st.booleans()):
-        holdings.setdefault(plain.OTHER, []).append(
-            facts.Holding(50, plain.OTHER, 'a', 'far', 'far'))
+    for number, uuid in enumerate((plain.SERVER, plain.OTHER)):
+        if draw(st.booleans()):
+            holdings.setdefault(uuid, []).append(facts.Holding(
+                50 + number, uuid, draw(st.sampled_from(('a', None))),
+                draw(st.sampled_from(('far', 'third'))), 'far'))
     return facts.NodeFacts(
         plain.NODE._replace(pci_stats=draw(st.sampled_from((
             None, plain.summary(plain.pool(1)),
@@ -407,14 +427,11 @@ class TestStoriesProperty(base.PropertyMixin, StoriesTestCase):
         wanted = {uuid: sum(one['count'] for one in json.loads(
             instance.pci_requests))
             for uuid, instance in node_facts.instances.items()}
-        held = {uuid: sum(one.request_id == 'a' for one in
-                          node_facts.holdings.get(uuid, ()))
-                for uuid in wanted}
-        spare = {uuid: sum(one.request_id is None for one in
-                           node_facts.holdings.get(uuid, ()))
-                 for uuid in wanted}
-        lacks = held[plain.SERVER] + spare[plain.SERVER] < wanted[
-            plain.SERVER]
+        there = {uuid: [
+            one for one in node_facts.holdings.get(uuid, ())
+            if one.host == instance.host and one.request_id in ('a', None)]
+            for uuid, instance in node_facts.instances.items()}
+        lacks = len(there[plain.SERVER]) < wanted[plain.SERVER]
         for one in found:
             for repair in one.repairs:
                 if repair.table != 'pci_devices':
@@ -430,7 +447,5 @@ class TestStoriesProperty(base.PropertyMixin, StoriesTestCase):
                     self.assertNotEqual(
                         plain.SERVER, device.instance_uuid, one)
                 if gives and device.instance_uuid == plain.OTHER:
-                    there = [one for one in node_facts.holdings[plain.OTHER]
-                             if one.host == 'far']
                     self.assertLessEqual(
-                        wanted[plain.OTHER], len(there), one)
+                        wanted[plain.OTHER], len(there[plain.OTHER]), one)
