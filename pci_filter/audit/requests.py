@@ -33,6 +33,8 @@ _RELATED_BY: typing.Final = ('vendor_id',)
 
 _Counts = Sequence[tuple['str | None', int]]
 
+_Named = tuple[tuple[str, str], ...]
+
 _Server = typing.Union[facts_module.Instance, facts_module.Wanting]
 
 
@@ -48,17 +50,25 @@ class Lacking(typing.NamedTuple):
     missing: int
     specs: Sequence[Mapping[str, object]]
 
-    def may_use(self, device: facts_module.Device) -> bool:
+    def may_use(self, named: _Named) -> bool:
         """Tell whether a device, or a relative of it, may be one of those.
 
-        Tags do not count: the rows may not have them. Nor does what a
-        relative is, whose row can be lost.
+        :param named: see :func:`named`
         """
-        keys = (_NAMED_BY if device.dev_type not in
-                (facts_module.PF, *facts_module.FUNCTIONS) else _RELATED_BY)
         return any(
-            all(_agree(spec.get(key), getattr(device, key)) for key in keys)
+            all(_agree(spec.get(key), value) for key, value in named)
             for spec in self.specs)
+
+
+def named(device: facts_module.Device) -> _Named:
+    """Return what a spec has to name a device by, or a relative of it.
+
+    Tags do not count: the rows may not have them. Nor does what a relative
+    is, whose row can be lost.
+    """
+    keys = (_NAMED_BY if device.dev_type not in
+            (facts_module.PF, *facts_module.FUNCTIONS) else _RELATED_BY)
+    return tuple((key, getattr(device, key)) for key in keys)
 
 
 def _agree(wanted: object, value: str) -> bool:

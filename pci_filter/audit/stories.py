@@ -30,6 +30,7 @@ So they are tried on the facts, and the audit is asked again.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -94,6 +95,9 @@ class _Story:
         self._look = look
         self._found = found
         self._lacking = requests.lacking(facts)
+        # Those of them that may use a device, by what it is named by.
+        self._users: dict[
+            typing.Hashable, Sequence[requests.Lacking]] = {}
         self._devices = {device.id: device for device in facts.devices}
         self._addresses = {device.address for device in facts.devices}
         # Why nothing is done to relatives, by what they have in common.
@@ -184,18 +188,27 @@ class _Story:
                 return _without(one, self._withdrawn[device.family])
         return one
 
-    def _claimants(self, repair: finding.Repair) -> list[requests.Lacking]:
+    def _claimants(
+        self, repair: finding.Repair,
+    ) -> Sequence[requests.Lacking]:
         """Return the servers that may be using what a repair gives away."""
         gives_away = (
             'deleted' in repair.change or 'instance_uuid' in repair.change
             or repair.change.get('status') == facts_module.AVAILABLE)
-        return [server for server in self._lacking if gives_away
-                and server.may_use(self._devices[repair.id])]
+        if not gives_away:
+            return []
+        # A host has few kinds of devices and can have many of each.
+        named = requests.named(self._devices[repair.id])
+        if named not in self._users:
+            self._users[named] = [
+                server for server in self._lacking if server.may_use(named)]
+        return self._users[named]
 
     def _assign(self, changes: _Changes) -> list[finding.Finding]:
         """Give each change to the finding that is told of it first."""
         told: list[finding.Finding] = []
         mine = self._shares(changes)
+        suspects = self._suspects()
         for one in self._found:
             withheld = self._withheld(one)
             if one.identity in mine:
@@ -206,7 +219,7 @@ class _Story:
                     one, repairs=repairs, no_repair='' if repairs else (
                         'another finding has the statement that mends it')))
             elif one.kind == requests.KIND:
-                told.append(self._with_suspects(one))
+                told.append(_with_suspects(one, suspects.get(one.subject, ())))
             else:
                 told.append(withheld)
         return told
@@ -234,19 +247,26 @@ class _Story:
             mine[whose].append(row_id)
         return mine
 
-    def _with_suspects(self, one: finding.Finding) -> finding.Finding:
-        """Name in a server's finding what is kept for it."""
-        kept = [
-            f'{other.subject} ({other.kind})' for other in self._found
-            if any(server.server.uuid == one.subject
-                   for repair in _row_repairs(other)
-                   for server in self._claimants(repair))]
-        if not kept:
-            return one
-        more = f' and {len(kept) - _NAMED} more' if kept[_NAMED:] else ''
-        return dataclasses.replace(one, no_repair=(
-            f'{one.no_repair}; nothing is done to what may be one of them: '
-            f'{", ".join(kept[:_NAMED])}{more}'))
+    def _suspects(self) -> Mapping[str, Sequence[str]]:
+        """Return what is kept for each server."""
+        kept: dict[str, list[str]] = collections.defaultdict(list)
+        for one in self._found:
+            for uuid in {server.server.uuid for repair in _row_repairs(one)
+                         for server in self._claimants(repair)}:
+                kept[uuid].append(f'{one.subject} ({one.kind})')
+        return kept
+
+
+def _with_suspects(
+    one: finding.Finding, kept: Sequence[str],
+) -> finding.Finding:
+    """Name in a server's finding what is kept for it."""
+    if not kept:
+        return one
+    more = f' and {len(kept) - _NAMED} more' if kept[_NAMED:] else ''
+    return dataclasses.replace(one, no_repair=(
+        f'{one.no_repair}; nothing is done to what may be one of them: '
+        f'{", ".join(kept[:_NAMED])}{more}'))
 
 
 def _without(one: finding.Finding, reason: str) -> finding.Finding:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pci_filter import audit
 from pci_filter.audit import facts
 from pci_filter.audit import finding
+from pci_filter.audit import requests
 from pci_filter.audit import rows
 from pci_filter.audit import stories
 from pci_filter.tests import base
@@ -272,6 +273,33 @@ class TestEnd(StoriesTestCase):
         self.assertEqual([EMPTY], [
             dict(repair.change) for repair in one.repairs])
         self.assertLess(len(asked), 40)
+
+
+class TestCost(StoriesTestCase):
+
+    def test_many_servers_that_lack_devices(self):
+        """Whether one may use a device is asked once for each kind."""
+        may_use = requests.Lacking.may_use
+        asked = []
+
+        def counted(server, named):
+            asked.append((server.server.uuid, named))
+            return may_use(server, named)
+
+        self.patch(requests.Lacking, 'may_use', counted)
+        number = 20
+        wanting = [lacking()._replace(uuid=f'server-{i}')
+                   for i in range(number)]
+        self.examine(*(dead(i) for i in range(number)),
+                     plain.gpu(number, 'allocated', instance_uuid=DEAD),
+                     wanting=wanting, holdings=[])
+        self.assertEqual({}, self.repairs())
+        unmet = [one for one in self.found if one.kind == 'request-unmet']
+        self.assertEqual(number, len(unmet))
+        for one in unmet:
+            self.assertIn(' (owner-missing) and 18 more', one.no_repair)
+        self.assertEqual(2 * number, len(asked))
+        self.assertEqual(2 * number, len(set(asked)))
 
 
 class TestOtherFamilies(StoriesTestCase):
