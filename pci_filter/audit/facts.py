@@ -180,6 +180,12 @@ class NodeFacts:
     holdings: Mapping[str, Sequence[Holding]]
     migrations: Mapping[str, Sequence[Migration]]
 
+    @property
+    def present(self) -> Sequence[Device]:
+        """The devices that Nova does not take for gone."""
+        return [device for device in self.devices
+                if device.status not in GONE]
+
 
 def is_at(node: Node, host: str | None, nodename: str | None) -> bool:
     """Tell whether a host and node name mean this compute node.

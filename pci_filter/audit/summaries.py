@@ -86,7 +86,7 @@ def check(
         if summary_expected and not _stored_tags(facts, any):
             yield from _no_summary(facts, rows)
         return
-    if pools and facts.devices and not tags_stale and (
+    if pools and facts.present and not tags_stale and (
             _stored_tags(facts, all)):
         yield _finding(
             'summary-deprecated', facts, 'pci_stats',
@@ -185,7 +185,7 @@ def _stored_tags(
     """Tell whether our tracker keeps the tags of any, or all, in the rows."""
     return quantifier(
         facts_module.stored_tags(device) is not None
-        for device in facts.devices)
+        for device in facts.present)
 
 
 def _count_rows(

@@ -77,7 +77,8 @@ def _denied(
     for pool in pools:
         in_summary.setdefault(summaries.pool_key(pool), []).append(pool)
     in_rows: dict[facts_module.PoolKey, list[facts_module.Device]] = {}
-    for device in facts.devices:
+    # The scheduler does not read what is gone either.
+    for device in facts.present:
         in_rows.setdefault(device.pool, []).append(device)
     for key, devices in in_rows.items():
         found = in_summary.get(key, [])

@@ -67,6 +67,45 @@ class TestTagsStale(plain.AuditTestCase):
         self.assertEqual(0, self.stale(*devices, stats=pools({'a': 'x'})))
         self.assertEqual(2, self.stale(*devices, stats=pools({'a': 'z'})))
 
+    def test_what_is_gone_vouches_for_nothing(self):
+        """The scheduler does not read it; its row is mended like others."""
+        for status in ('removed', 'deleted'):
+            for owner in (None, plain.SERVER):
+                gone = tagged(1, {'a': 'x'}, status=status,
+                              instance_uuid=owner)
+                left = tagged(2, {'a': 'y'})
+                gpu = tagged(3, {'b': 'z'}, dev_type='type-PCI',
+                             parent_addr=None)
+                self.assertEqual(3 if owner else 2, self.stale(
+                    gone, left, gpu, stats=pools({'a': 'x'})))
+                # Nor does it deny anything.
+                self.assertEqual(0, self.stale(
+                    gone, gpu, stats=pools({'a': 'y'})))
+                # When it was written has nothing to do with the others.
+                pending = summaries.Pending(
+                    plain.NOON, plain.NOON + datetime.timedelta(minutes=2))
+                self.assertNotEqual(0, self.stale(
+                    gone._replace(updated=plain.NOON + datetime.timedelta(
+                        minutes=1)), left, stats=pools({'a': 'x'}),
+                    pending=pending))
+
+    def test_tags_of_what_is_gone(self):
+        """They tell nothing about who writes the rows."""
+        gone = tagged(1, {'a': 'x'}, status='removed',
+                      instance_uuid=plain.SERVER)
+        for devices, stats, kinds in (
+                ([gone, plain.device(2)], None, ['summary-missing']),
+                ([gone, tagged(2, {'a': 'x'})], None, []),
+                ([gone._replace(extra_info='{}'), tagged(2, {'a': 'x'})],
+                 plain.summary(plain.pool(1, tags={'a': 'x'})),
+                 ['summary-deprecated']),
+                ([gone], plain.summary(plain.pool(1, tags={'a': 'x'})), [])):
+            self.examine(*devices, stats=stats, expected=True,
+                         instances=[plain.server()])
+            self.assertEqual(
+                ['removed-lingering', *kinds],
+                [one.kind for one in self.found])
+
     def test_one_tells_of_all(self):
         devices = [tagged(1, {'a': 'x'}), plain.device(2), tagged(
             3, {}, dev_type='type-PCI', parent_addr=None)]
