@@ -13,7 +13,8 @@
 """Load the pools in the filter where nobody did so before.
 
 Whatever makes the HostStates of this scheduler does not call the method that
-the hook wraps: another package replaces it, or the class that has it.
+the hook wraps: another package replaces it, or the class that has it, or it
+keeps HostStates that were made for an earlier request.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ import typing
 from nova import objects as nova_objects
 from oslo_log import log as logging
 
+from pci_filter import objects
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import failures
+from pci_filter.scheduler import host_states as host_states_module
 from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import request_specs
+from pci_filter.scheduler import served
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +47,7 @@ class _Cells(typing.NamedTuple):
 
 
 class LateMapper:
-    """Puts pools on those HostStates that have none yet.
+    """Puts pools on those HostStates that have none of this request yet.
 
     The filter knows no HostManager, so the cells are read from the API
     database, at each request: it is one short statement, and no cell that was
@@ -68,9 +73,11 @@ class LateMapper:
         if not self._mapper.is_needed(spec_obj):
             return host_states
         without = [host_state for host_state in host_states
-                   if not hasattr(host_state, pool_mapper.MAPPED)]
+                   if not served.is_marked(host_state, spec_obj)]
         if without:
             self._report()
+            for host_state in filter(served.was_marked, without):
+                self._forget(host_state)
             began = time.monotonic()
             try:
                 context = request_specs.context(spec_obj)
@@ -80,6 +87,20 @@ class LateMapper:
             except Exception as error:
                 self._mapper.failures.all_failed(without, error)
         return host_states
+
+    def _forget(self, host_state: typing.Any) -> None:
+        """Take away what an earlier request has left on a HostState.
+
+        Else it would decide if the rows cannot be read now.
+        """
+        try:
+            if isinstance(host_state.pci_stats, objects.PciDevicePoolList):
+                host_state.pci_stats = host_states_module.nova_stats(
+                    host_state)
+            if hasattr(host_state, failures.UNREADABLE):
+                delattr(host_state, failures.UNREADABLE)
+        except Exception as error:
+            self._mapper.failures.host_failed(host_state, error)
 
     def _read_cells(self, context: typing.Any) -> dict[str, typing.Any]:
         try:

@@ -37,11 +37,9 @@ from pci_filter.scheduler import failures
 from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_states as host_states_module
 from pci_filter.scheduler import request_specs
+from pci_filter.scheduler import served
 from pci_filter.scheduler import unknown_tags
 from pci_filter.tags import base
-
-#: Attribute of a HostState whose pools were asked for, loaded or not.
-MAPPED: typing.Final = 'pci_filter_mapped'
 
 #: Cells, and UUIDs in all of their statements together, that are asked before
 #: it is known which nodes are in which cell. Every cell is asked for all that
@@ -154,8 +152,7 @@ class PoolMapper:
             self.failures.all_failed(host_states, error)
         else:
             self.failures.all_succeeded()
-        for host_state in host_states:
-            setattr(host_state, MAPPED, True)
+        served.mark(host_states, spec_obj)
         return iter(host_states)
 
     def idle_pools(

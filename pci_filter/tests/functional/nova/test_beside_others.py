@@ -286,6 +286,55 @@ class TestPassedBy(base.NovaTestCase):
                     state.consume_from_request(spec)
                     break
 
+    def kept(self, **options):
+        """Return a HostManager and HostStates that have served a request.
+
+        All devices are in use since.
+        """
+        manager = self.manager(**options)
+        states = scheduling.host_states(manager, self.spec)
+        self.assertEqual({'host0', 'host2'}, scheduling.passing_hosts(
+            manager, states, self.spec))
+        self.cloud.execute(self.cloud.cells[0], (
+            "UPDATE pci_devices SET status = 'allocated'"))
+        return manager, states
+
+    def ask_kept(self, manager, states):
+        """Return who passes for a request of its own."""
+        for state in states:
+            state.allocation_candidates = [{'mappings': {}}]
+        spec = scheduling.request_spec([base.vf_request()])
+        return scheduling.passing_hosts(manager, states, spec)
+
+    def test_kept_host_states(self):
+        """A package that keeps them does not keep what they had to offer."""
+        manager, states = self.kept()
+        self.assertEqual(set(), self.ask_kept(manager, states))
+        self.cloud.execute(self.cloud.cells[1], (
+            "UPDATE pci_devices SET status = 'available'"))
+        self.assertEqual({'host1', 'host3'}, self.ask_kept(manager, states))
+
+    def test_kept_host_states_unreadable(self):
+        """What decides then is nothing of the request before."""
+        broken = fixtures.MonkeyPatch(
+            'pci_filter.db.device_groups.load', lambda *args: {}['gone'])
+        for options, decides, expected in (
+                ({}, stats.PciDeviceStats, 4),
+                ({'on_load_failure': 'reject'}, guarded_pools.NoPools, 0)):
+            self.cloud.execute(self.cloud.cells[0], (
+                "UPDATE pci_devices SET status = 'available'"))
+            manager, states = self.kept(**options)
+            with broken:
+                self.assertEqual(
+                    expected, len(self.ask_kept(manager, states)))
+            self.assertEqual(
+                {decides}, {type(state.pci_stats) for state in states})
+            self.assertEqual(set(), self.ask_kept(manager, states))
+            # Nothing says any more that rows could not be read.
+            *_, line = self.log_lines('rejections None of the 4 hosts')
+            self.assertIn('4 hosts that reached PciPassthroughFilter has',
+                          line)
+
     def test_unreadable(self):
         rename = 'ALTER TABLE pci_devices RENAME COLUMN {} TO {}'.format
         for cell in self.cloud.cells:
