@@ -25,6 +25,7 @@ from pci_filter import model
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_states as host_states_module
+from pci_filter.scheduler import host_troubles
 
 LOG = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Failures:
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         self._reject = options.on_load_failure == 'reject'
         self._troubles = changes.Troubles()
+        self._unmade = host_troubles.HostTroubles()
+        self._undecided = host_troubles.HostTroubles()
 
     def cell_failed(
         self, cell_uuid: str, host_states: Sequence[HostState],
@@ -81,17 +84,24 @@ class Failures:
     def host_failed(self, host_state: HostState, error: Exception) -> None:
         """Degrade a host of which no pools could be made."""
         self._degrade(host_state)
-        if self._troubles.is_new(_subject(host_state), _kind(error)):
-            LOG.warning(
+        number = self._unmade.number(_subject(host_state), _kind(error))
+        if number:
+            LOG.log(
+                _level(number),
                 'The PCI pools of host %(host)s, node %(node)s in cell '
                 '%(cell)s could not be made: %(failure)s. Until they can, '
                 '%(consequence)s.', self._of_host(host_state, error))
+        if number == host_troubles.TOLD + 1:
+            LOG.warning(
+                'The PCI pools of more than %(told)d hosts could not be made: '
+                '%(kind)s. The others are told of at DEBUG only.',
+                {'told': host_troubles.TOLD, 'kind': _kind(error)})
 
     def host_succeeded(
         self, cell_uuid: str, node: model.ComputeNode,
     ) -> None:
         """Note that a host is well, or well again."""
-        if self._troubles.is_over((cell_uuid, node.host, node.nodename)):
+        if self._unmade.is_over((cell_uuid, node.host, node.nodename)):
             LOG.info('The PCI pools of host %s can be made again.', node.host)
 
     def decision_failed(
@@ -99,8 +109,9 @@ class Failures:
     ) -> typing.Any:
         """Degrade a host about which its pools could not decide.
 
-        That is told once per host and kind of failure. It depends on the
-        request, too, so that the host is well for another tells nothing.
+        That is told once per host and kind of failure, for a few hosts. It
+        depends on the request, too, so that the host is well for another
+        tells nothing.
 
         :returns: what decides instead, as far as in-tree code asks it
         """
@@ -110,15 +121,26 @@ class Failures:
             instead = guarded_pools.NoPools()
             setattr(host_state, UNREADABLE, True)
         host_state.pci_stats = instead
-        subject = 'decision', *_subject(host_state)
-        if self._troubles.is_new(subject, _kind(error)):
-            LOG.warning(
+        self._tell_undecided(host_state, error)
+        return instead
+
+    def _tell_undecided(
+        self, host_state: HostState, error: Exception,
+    ) -> None:
+        number = self._undecided.number(_subject(host_state), _kind(error))
+        if number:
+            LOG.log(
+                _level(number),
                 'The PCI pools of host %(host)s, node %(node)s in cell '
                 '%(cell)s could not decide about a request: %(failure)s. '
                 'For such requests, %(consequence)s. Please report this.',
                 self._of_host(host_state, error))
             LOG.debug('Where that failed:', exc_info=error)
-        return instead
+        if number == host_troubles.TOLD + 1:
+            LOG.warning(
+                'The PCI pools of more than %(told)d hosts could not decide '
+                'about a request: %(kind)s. The others are told of at DEBUG '
+                'only.', {'told': host_troubles.TOLD, 'kind': _kind(error)})
 
     def report_failed(self, error: Exception) -> None:
         """Note that something could not be logged; no decision needs it."""
@@ -164,6 +186,12 @@ class Failures:
         if self._reject:
             return 'no PCI request is sent there'
         return "Nova's summary (compute_nodes.pci_stats) decides there"
+
+
+def _level(number: int) -> int:
+    """Return at which level the host with this number is told of."""
+    return (logging.WARNING if number <= host_troubles.TOLD
+            else logging.DEBUG)
 
 
 def _subject(host_state: HostState) -> tuple[str, str, str]:

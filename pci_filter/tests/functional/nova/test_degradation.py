@@ -17,6 +17,7 @@ Nova itself leaves out the hosts of a cell that does not answer.
 """
 
 import functools
+import logging
 import math
 import os
 import re
@@ -37,6 +38,7 @@ from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import pool_mapper
 from pci_filter.tags import base as tags_base
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 
 FAILURES = 'pci_filter.scheduler.failures'
 PASSWORD = 's3cret'
@@ -307,26 +309,30 @@ class TestCellDown(DegradationTestCase):
         self.assertIn('RuntimeError: no threads left', self.warnings()[0])
 
 
-class BrokenForOne(tags_base.TagSource):
-    """A tag source that fails for one host until told not to."""
+class BrokenForSome(tags_base.TagSource):
+    """A tag source that fails for some hosts until told not to."""
 
-    def __init__(self):
+    def __init__(self, hosts=('host0',)):
+        self.hosts = hosts
         self.broken = True
 
     def for_node(self, node):
-        if node.host == 'host0' and self.broken:
+        if node.host in self.hosts and self.broken:
             raise LookupError(f'mysql://me:{PASSWORD}@tags has no {node.host}')
         return lambda group: {}
 
 
-class TestHostFails(DegradationTestCase):
+class HostFailsTestCase(DegradationTestCase):
 
-    def manager(self, **options):
+    def manager(self, *hosts, **options):
         manager = self.our_manager(**options)
         mapper = manager.enabled_filters[0].pool_mapper
-        self.source = BrokenForOne()
+        self.source = BrokenForSome(hosts or ('host0',))
         mapper._tag_sources = [self.source]
         return manager
+
+
+class TestHostFails(HostFailsTestCase):
 
     def test_summary(self):
         manager = self.manager()
@@ -352,3 +358,58 @@ class TestHostFails(DegradationTestCase):
     def test_reject(self):
         _states, passing = self.ask(self.manager(on_load_failure='reject'))
         self.assertEqual({'host1', 'host2', 'host3'}, passing)
+
+
+class TestAllHostsFail(HostFailsTestCase):
+    """One fault that all hosts meet is told of a few of them."""
+
+    def setUp(self):
+        super().setUp()
+        for number in range(4, 8):
+            self.add_host(f'host{number}', cell=number % 2)
+
+    def check_told(self, one, many):
+        """See that 5 hosts are told of, and that there are others."""
+        *few, more = self.warnings()
+        self.assertEqual(5, len({
+            host for host in self.cloud.hosts for line in few
+            if documented.pattern(one).fullmatch(line)
+            and f'host {host}, node {host} in cell '
+            f'{self.cloud.hosts[host].cell.uuid} ' in line}), few)
+        self.assertEqual(5, len(few), few)
+        self.assertRegex(more, documented.pattern(many))
+
+    def test_request(self):
+        for one in self.spec.pci_requests.requests[0].spec:
+            # Nova's field would refuse it.
+            dict.__setitem__(one, 'vendor_id', ['8086'])
+        manager = self.our_manager()
+        for _ in range(2):
+            self.ask(manager)
+        self.check_told('undecided', 'many-undecided')
+
+    def test_tag_source(self):
+        manager = self.manager(*self.cloud.hosts)
+        for _ in range(2):
+            self.ask(manager)
+            self.check_told('host-not-made', 'many-not-made')
+        self.source.broken = False
+        for _ in range(2):
+            self.ask(manager)
+            self.assertEqual(5, len(self.log_lines('can be made again')))
+        self.check_told('host-not-made', 'many-not-made')
+        # They are well, so another one is told of.
+        self.source.broken = True
+        self.source.hosts = ('host7',)
+        self.ask(manager)
+        self.assertIn('host host7, ', self.warnings()[-1])
+
+    def test_told_at_debug(self):
+        with fixtures.FakeLogger(
+                FAILURES, logging.DEBUG, format='%(levelname)s %(message)s',
+                nuke_handlers=False) as log:
+            self.ask(self.manager(*self.cloud.hosts))
+        told = [line.split()[0] for line in log.output.splitlines()
+                if 'could not be made: LookupError: ' in line]
+        self.assertEqual(['WARNING'] * 5 + ['DEBUG'] * 3, sorted(
+            told, reverse=True))

@@ -36,6 +36,7 @@ from pci_filter import objects
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_manager as hook
+from pci_filter.scheduler import host_troubles
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import injection
@@ -119,7 +120,11 @@ class InjectionTestCase(base.NovaTestCase):
             manager = self._managers[on_load_failure] = self.our_manager(
                 self.FILTERS, on_load_failure=on_load_failure)
         mapper = manager.enabled_filters[-1].pool_mapper
-        mapper.failures._troubles = changes.Troubles()
+        # No host is told of before those of this request.
+        mapper.failures.__dict__.update(
+            _troubles=changes.Troubles(),
+            _unmade=host_troubles.HostTroubles(),
+            _undecided=host_troubles.HostTroubles())
         return manager
 
     def serve(self, manager, kind, ahead=True):
