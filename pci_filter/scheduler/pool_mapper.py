@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -24,17 +23,12 @@ import time
 import typing
 
 from nova import context as nova_context
-from nova.db.main import api as main_db
 from oslo_config import cfg
 
-from pci_filter.db import device_groups
-from pci_filter import model
 from pci_filter import objects
-from pci_filter.objects import device_requests
-from pci_filter.objects import pool_load
 from pci_filter.scheduler import cell_reader
 from pci_filter.scheduler import failures
-from pci_filter.scheduler import guarded_pools
+from pci_filter.scheduler import host_pools
 from pci_filter.scheduler import host_states as host_states_module
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import served
@@ -52,10 +46,7 @@ _UUIDS_AHEAD: typing.Final = 10_000
 _LEAST: typing.Final = 5
 
 HostState = typing.Any
-_Host = tuple[HostState, model.ComputeNode]
-_Hosts = list[_Host]
-_Make = Callable[
-    [_Host, device_groups.Groups], objects.PciDevicePoolList]
+_Hosts = list[host_pools.Host]
 
 
 class PoolMapper:
@@ -111,9 +102,10 @@ class PoolMapper:
             if len(cells) > _CELLS_AHEAD or (
                     len(cells) * len(uuids) > _UUIDS_AHEAD):
                 return None
-            return self._reader(
-                context, {cell.uuid: (cell, uuids) for cell in cells},
-                spec_obj, wait_for_turn=False)
+            return host_pools.reader(
+                self._tag_sources, context,
+                {cell.uuid: (cell, uuids) for cell in cells}, spec_obj,
+                wait_for_turn=False)
         except Exception:
             # It is going to be tried again, and reported then.
             return None
@@ -142,7 +134,7 @@ class PoolMapper:
         by_cell: dict[str, _Hosts] = collections.defaultdict(list)
         for host_state in host_states:
             try:
-                host = host_state, _compute_node(host_state)
+                host = host_state, host_pools.compute_node(host_state)
                 by_cell[host_state.cell_uuid].append(host)
             except Exception as error:
                 self.failures.host_failed(host_state, error)
@@ -172,16 +164,18 @@ class PoolMapper:
         for host_state in host_states:
             if host_state.cell_uuid in cells:
                 uuids[host_state.cell_uuid][host_state.uuid] = host_state
-        reader = self._reader(
-            request_specs.context(spec_obj),
+        reader = host_pools.reader(
+            self._tag_sources, request_specs.context(spec_obj),
             {cell_uuid: (cells[cell_uuid], list(of_cell))
              for cell_uuid, of_cell in uuids.items()}, spec_obj,
             wait_for_turn=False, deadline=time.monotonic() + _LEAST,
             if_idle=True)
-        make = self._maker(spec_obj)
+        make = host_pools.maker(
+            self._tag_sources, self.failures, spec_obj)
         return {
             uuid: make(
-                (host_state, _compute_node(host_state)), answer.get(uuid, {}))
+                (host_state, host_pools.compute_node(host_state)),
+                answer.get(uuid, {}))
             for cell_uuid, answer in reader.answers(uuids).items()
             if isinstance(answer, dict)
             for uuid, host_state in uuids[cell_uuid].items()}
@@ -202,7 +196,8 @@ class PoolMapper:
             answers |= self._read_now(
                 context, cells, {uuid: by_cell[uuid] for uuid in missing},
                 spec_obj, began)
-        make = self._maker(spec_obj)
+        make = host_pools.maker(
+            self._tag_sources, self.failures, spec_obj)
         for cell_uuid, of_cell in by_cell.items():
             self._map_cell(cells.get(cell_uuid), cell_uuid, of_cell,
                            answers.get(cell_uuid), make, began)
@@ -212,30 +207,6 @@ class PoolMapper:
             if cell_uuid not in by_cell:
                 self._map_cell(cells.get(cell_uuid), cell_uuid, [],
                                answer, make, began)
-
-    def _maker(self, spec_obj: typing.Any) -> _Make:
-        """Return what makes the pools of each host of a request.
-
-        The hosts share what is found out about kinds of devices and about
-        the instance's requests.
-        """
-        demands = device_requests.Demands()
-        maker = pool_load.PoolMaker(
-            self._tag_sources, request_specs.is_tracked(spec_obj))
-        numa_guest = bool(
-            spec_obj and 'numa_topology' in spec_obj
-            and spec_obj.numa_topology)
-
-        def make(
-            host: _Host, groups: device_groups.Groups,
-        ) -> objects.PciDevicePoolList:
-            host_state, node = host
-            made = maker.make(node, groups)
-            return guarded_pools.GuardedPools(
-                host_state, self.failures, made.pools,
-                host_state.numa_topology, made.unknown, numa_guest, demands,
-                made.stored_tags)
-        return make
 
     def _read_now(
         self,
@@ -257,38 +228,15 @@ class PoolMapper:
             # Another cell may have used up the time of the request.
             deadline = min(now + nova_context.CELL_TIMEOUT, max(
                 began + nova_context.CELL_TIMEOUT, now + _LEAST))
-            return self._reader(
-                context, wanted, spec_obj, deadline=deadline).answers(wanted)
+            return host_pools.reader(
+                self._tag_sources, context, wanted, spec_obj,
+                deadline=deadline).answers(wanted)
         except Exception as error:
             return dict.fromkeys(by_cell, error)
 
-    def _reader(
-        self,
-        context: typing.Any,
-        wanted: Mapping[str, tuple[typing.Any, Sequence[str]]],
-        spec_obj: typing.Any,
-        wait_for_turn: bool = True,
-        deadline: float | None = None,
-        if_idle: bool = False,
-    ) -> cell_reader.CellReader:
-        """Ask each cell, given by UUID with the compute nodes to ask for."""
-        needs = base.needs(self._tag_sources)
-        providers = request_specs.is_tracked(spec_obj)
-
-        def read(cell_context: typing.Any) -> typing.Any:
-            reader = main_db.get_context_manager(cell_context).reader
-            with reader.connection.using(cell_context) as connection:
-                return device_groups.load(
-                    connection, wanted[cell_context.cell_uuid][1],
-                    needs.by_device, providers, needs.stored_tags, if_idle)
-
-        return cell_reader.CellReader(
-            context, [cell for cell, _ in wanted.values()], read,
-            wait_for_turn, deadline)
-
     def _map_cell(
         self, cell: typing.Any, cell_uuid: str, hosts: _Hosts,
-        answer: typing.Any, make: _Make, began: float,
+        answer: typing.Any, make: host_pools.Make, began: float,
     ) -> None:
         """Put pools on the HostStates of one cell, from what it answered."""
         host_states = [host_state for host_state, _ in hosts]
@@ -310,15 +258,3 @@ class PoolMapper:
             self._unknown.report(cell_uuid, host_states, began)
         except Exception as error:
             self.failures.report_failed(error)
-
-
-def _compute_node(host_state: HostState) -> model.ComputeNode:
-    if isinstance(host_state, host_states_module.HostState):
-        summary = host_state.stored_summary
-    else:
-        # Our pools may have taken their place.
-        stats = host_states_module.nova_stats(
-            host_state) or host_state.pci_stats
-        summary = None if stats is None else stats.pools
-    return model.ComputeNode(
-        host_state.uuid, host_state.host, host_state.nodename, summary)

@@ -1,0 +1,116 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Read the device rows of hosts and make the pools of HostStates of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import typing
+
+from nova.db.main import api as main_db
+
+from pci_filter.db import device_groups
+from pci_filter import model
+from pci_filter import objects
+from pci_filter.objects import device_requests
+from pci_filter.objects import pool_load
+from pci_filter.scheduler import cell_reader
+from pci_filter.scheduler import guarded_pools
+from pci_filter.scheduler import host_states as host_states_module
+from pci_filter.scheduler import request_specs
+from pci_filter.tags import base
+
+HostState = typing.Any
+Host = tuple[HostState, model.ComputeNode]
+Make = Callable[
+    [Host, device_groups.Groups], objects.PciDevicePoolList]
+
+
+def reader(
+    tag_sources: Sequence[base.TagSource],
+    context: typing.Any,
+    wanted: Mapping[str, tuple[typing.Any, Sequence[str]]],
+    spec_obj: typing.Any,
+    wait_for_turn: bool = True,
+    deadline: float | None = None,
+    if_idle: bool = False,
+) -> cell_reader.CellReader:
+    """Start to read the rows of compute nodes.
+
+    :param tag_sources: what the pools are made with
+    :param context: the request context
+    :param wanted: each CellMapping, by UUID, with the UUIDs of the compute
+        nodes to ask it for
+    :param spec_obj: nova.objects.RequestSpec
+    :param wait_for_turn: as of :class:`cell_reader.CellReader`
+    :param deadline: as of :class:`cell_reader.CellReader`
+    :param if_idle: whether devices that are in use count as free
+    """
+    needs = base.needs(tag_sources)
+    providers = request_specs.is_tracked(spec_obj)
+
+    def read(cell_context: typing.Any) -> typing.Any:
+        database = main_db.get_context_manager(cell_context).reader
+        with database.connection.using(cell_context) as connection:
+            return device_groups.load(
+                connection, wanted[cell_context.cell_uuid][1],
+                needs.by_device, providers, needs.stored_tags, if_idle)
+
+    return cell_reader.CellReader(
+        context, [cell for cell, _ in wanted.values()], read,
+        wait_for_turn, deadline)
+
+
+def maker(
+    tag_sources: Sequence[base.TagSource], guard: guarded_pools.Guard,
+    spec_obj: typing.Any,
+) -> Make:
+    """Return what makes the pools of each host of a request.
+
+    The hosts share what is found out about kinds of devices and about the
+    instance's requests.
+
+    :param tag_sources: where tags come from
+    :param guard: what to do when the pools cannot decide
+    :param spec_obj: nova.objects.RequestSpec
+    """
+    demands = device_requests.Demands()
+    pool_maker = pool_load.PoolMaker(
+        tag_sources, request_specs.is_tracked(spec_obj))
+    numa_guest = bool(
+        spec_obj and 'numa_topology' in spec_obj and spec_obj.numa_topology)
+
+    def make(
+        host: Host, groups: device_groups.Groups,
+    ) -> objects.PciDevicePoolList:
+        host_state, node = host
+        made = pool_maker.make(node, groups)
+        return guarded_pools.GuardedPools(
+            host_state, guard, made.pools, host_state.numa_topology,
+            made.unknown, numa_guest, demands, made.stored_tags)
+    return make
+
+
+def compute_node(host_state: HostState) -> model.ComputeNode:
+    """Return what is known of a compute node without its rows."""
+    if isinstance(host_state, host_states_module.HostState):
+        summary = host_state.stored_summary
+    else:
+        # Our pools may have taken their place.
+        stats = host_states_module.nova_stats(
+            host_state) or host_state.pci_stats
+        summary = None if stats is None else stats.pools
+    return model.ComputeNode(
+        host_state.uuid, host_state.host, host_state.nodename, summary)
