@@ -45,6 +45,9 @@ _UUIDS_AHEAD: typing.Final = 10_000
 #: Seconds that a cell has to answer when the time of the request is used up.
 _LEAST: typing.Final = 5
 
+#: Seconds that words in a log line are worth to whoever waits for the answer.
+_FOR_WORDS: typing.Final = 1
+
 HostState = typing.Any
 _Hosts = list[host_pools.Host]
 
@@ -152,7 +155,8 @@ class PoolMapper:
     ) -> dict[str, objects.PciDevicePoolList]:
         """Return the pools that hosts would have without instances.
 
-        For the log only, so no cell is waited for that is busy or slow.
+        For the log only, so no cell is waited for that is busy or slow, and
+        each costs as much as to make the pools did: ask for few hosts.
 
         :param host_states: HostStates that have their pools
         :param spec_obj: nova.objects.RequestSpec
@@ -168,7 +172,7 @@ class PoolMapper:
             self._tag_sources, request_specs.context(spec_obj),
             {cell_uuid: (cells[cell_uuid], list(of_cell))
              for cell_uuid, of_cell in uuids.items()}, spec_obj,
-            wait_for_turn=False, deadline=time.monotonic() + _LEAST,
+            wait_for_turn=False, deadline=time.monotonic() + _FOR_WORDS,
             if_idle=True)
         make = host_pools.maker(
             self._tag_sources, self.failures, spec_obj)

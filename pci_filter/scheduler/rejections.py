@@ -20,6 +20,8 @@ from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import itertools
+import operator
 import typing
 
 from oslo_log import log as logging
@@ -34,6 +36,11 @@ LOG = logging.getLogger(__name__)
 
 #: How many kinds of reasons the line for all hosts tells.
 _SHOWN: typing.Final = 10
+
+#: Hosts whose rows are read once more for that line. To read and compare
+#: those of thousands takes as long as the request did, and what hosts lack
+#: differs in fewer ways than this.
+_READ: typing.Final = 100
 
 HostState = typing.Any
 
@@ -53,15 +60,40 @@ class _Reason(typing.NamedTuple):
     """Why a host was rejected.
 
     :param kind: what it has in common with hosts that lack the same
-    :param text: why, in words
+    :param host_state: the host
+    :param explained: why, or in words why there is no explanation
     :param left: how many devices the deciding stage left
-    :param host: the host, in words
+    :param devices: what it has, None if its rows were not read once more
     """
 
     kind: Hashable
-    text: str
-    left: int
-    host: str
+    host_state: HostState
+    explained: matching.Explanation | str
+    left: int = 0
+    devices: _Devices | None = None
+
+    @property
+    def is_in_full(self) -> bool:
+        """Whether nothing is left out for want of the rows."""
+        return self.devices is not None or isinstance(self.explained, str) or (
+            self.explained.failed is None)
+
+    @property
+    def host(self) -> str:
+        """The host, in words."""
+        host, node = self.host_state.host, self.host_state.nodename
+        return host if node == host else f'{host} ({node})'
+
+    @property
+    def text(self) -> str:
+        """Why, in words; these take longer than the rest."""
+        if isinstance(self.explained, str):
+            return self.explained
+        if self.explained.failed is None:
+            return 'it would fit now'
+        if self.devices is None:
+            return self.explained.reason
+        return reasons.reason(self.devices, self.explained)
 
 
 class Rejections:
@@ -101,28 +133,32 @@ class Rejections:
         """
         if not self._hosts or not LOG.isEnabledFor(logging.INFO):
             return
-        explained = [(host_state, self._explain(host_state, candidates))
-                     for host_state, candidates in self._hosts]
-        if_idle: Mapping[str, objects.PciDevicePoolList] = {}
+        found = [_reason(host_state, self._explain(host_state, candidates))
+                 for host_state, candidates in self._hosts]
+        LOG.info(
+            '%(none)s the PCI devices for instance %(instance)s: '
+            '%(reasons)s.%(advice)s',
+            {'none': _none_text([one.explained for one in found]),
+             'instance': self._spec_obj.instance_uuid,
+             'reasons': _text(self._in_full(found, idle_pools)),
+             'advice': candidates_module.advice(self._hosts[0][0], sum(
+                 len(candidates) for _, candidates in self._hosts))})
+
+    def _in_full(
+        self, found: Sequence[_Reason], idle_pools: IdlePools,
+    ) -> list[_Reason]:
+        """Return the reasons, some of them with what is in use."""
+        nearest = {id(one): one for one in _nearest(found)}
         try:
             if_idle = idle_pools(
-                [host_state for host_state, one in explained
-                 if isinstance(one, matching.Explanation) and one.failed],
-                self._spec_obj)
+                [one.host_state for one in nearest.values()], self._spec_obj)
         except Exception as error:
             # The words are less plain then, but nothing else is lost.
             LOG.debug('What is in use could not be read: %s',
                       type(error).__name__)
-        LOG.info(
-            '%(none)s the PCI devices for instance %(instance)s: '
-            '%(reasons)s.%(advice)s',
-            {'none': _none_text([one for _, one in explained]),
-             'instance': self._spec_obj.instance_uuid,
-             'reasons': _text([
-                 _reason(host_state, one, if_idle.get(host_state.uuid))
-                 for host_state, one in explained]),
-             'advice': candidates_module.advice(self._hosts[0][0], sum(
-                 len(candidates) for _, candidates in self._hosts))})
+            return list(found)
+        return [_with_devices(one, if_idle.get(one.host_state.uuid))
+                if id(one) in nearest else one for one in found]
 
     def _explain(
         self, host_state: HostState, candidates: Sequence[typing.Any],
@@ -154,28 +190,48 @@ def _progress(explained: matching.Explanation) -> tuple[int, int]:
 
 def _reason(
     host_state: HostState, explained: matching.Explanation | str,
-    if_idle: objects.PciDevicePoolList | None,
 ) -> _Reason:
-    """Return why a host was rejected.
-
-    :param if_idle: its pools without instances, None if nobody knows
-    """
-    host = host_state.host
-    if host_state.nodename != host:
-        host += f' ({host_state.nodename})'
+    """Return why a host was rejected, as far as its pools tell."""
     if isinstance(explained, str):
-        return _Reason(explained, explained, 0, host)
+        return _Reason(explained, host_state, explained)
     failed = explained.failed
     if failed is None:
-        return _Reason('', 'it would fit now', 0, host)
-    left = failed.stages[-1].left
-    if if_idle is None:
-        return _Reason(
-            (failed.request.label, failed.shortage, explained.note),
-            explained.reason, left, host)
-    devices = _Devices(host_state.pci_stats, if_idle)
-    return _Reason(reasons.kind(devices, explained),
-                   reasons.reason(devices, explained), left, host)
+        return _Reason('', host_state, explained)
+    return _Reason(
+        (failed.request.label, failed.shortage, explained.note), host_state,
+        explained, failed.stages[-1].left)
+
+
+def _nearest(found: Sequence[_Reason]) -> list[_Reason]:
+    """Return those of which the rows are read: the nearest of each kind.
+
+    What is in use decides what they lack, and that is not known yet. Hosts
+    that have more or fewer devices free are most likely to differ.
+    """
+    alike: dict[Hashable, list[_Reason]] = collections.defaultdict(list)
+    for one in found:
+        if not isinstance(one.explained, str) and one.explained.failed:
+            alike[one.kind, one.explained.failed.offered].append(one)
+    by_turns = itertools.zip_longest(*(
+        sorted(same, key=operator.attrgetter('left'), reverse=True)
+        for same in alike.values()))
+    return list(itertools.islice(
+        filter(None, itertools.chain.from_iterable(by_turns)), _READ))
+
+
+def _with_devices(
+    one: _Reason, if_idle: objects.PciDevicePoolList | None,
+) -> _Reason:
+    """Return a reason that tells what is in use, too.
+
+    :param if_idle: the host's pools without instances, None if its cell did
+        not answer
+    """
+    if if_idle is None or isinstance(one.explained, str):
+        return one
+    devices = _Devices(one.host_state.pci_stats, if_idle)
+    return one._replace(
+        kind=reasons.kind(devices, one.explained), devices=devices)
 
 
 def _none_text(
@@ -193,12 +249,14 @@ def _none_text(
 def _text(of_hosts: Sequence[_Reason]) -> str:
     """Return the reasons, what is the same on many hosts only once.
 
-    Their numbers differ: those of the host that came nearest are told.
+    Their numbers differ: those of the host that came nearest are told. Hosts
+    of which nobody knows what is in use come last.
     """
     by_kind: dict[Hashable, list[_Reason]] = collections.defaultdict(list)
     for reason in of_hosts:
         by_kind[reason.kind].append(reason)
-    alike = sorted(by_kind.values(), key=len, reverse=True)
+    alike = sorted(by_kind.values(), key=lambda same: (
+        not same[0].is_in_full, -len(same)))
     texts = []
     for same in alike[:_SHOWN]:
         nearest = max(same, key=lambda one: one.left)

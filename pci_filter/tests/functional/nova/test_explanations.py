@@ -16,6 +16,8 @@ import collections
 import json
 import logging
 import pathlib
+import threading
+import time
 
 import fixtures
 from nova import context as nova_context
@@ -29,7 +31,9 @@ from pci_filter.db import device_groups
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter import objects
+from pci_filter.objects import reasons
 from pci_filter.scheduler import host_manager as hook
+from pci_filter.scheduler import pool_mapper
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import commands
 from pci_filter.tests.functional.nova import documented
@@ -325,6 +329,62 @@ class TestNobody(NobodyTestCase):
                     ': on gpu, gpu asks for 2: 1 free.',
                     self.ask(self.gpu_request(2)))
         self.assertEqual([], self.log_lines('WARNING pci_filter'))
+
+    def test_cell_is_slow(self):
+        """Nobody waits long for words."""
+        self.cloud.claim(self.add_gpus('gpu', 2), [self.gpu_request()])
+        original = device_groups.load
+        done = threading.Event()
+        self.addCleanup(done.set)
+
+        def load(*args, **kwargs):
+            if args[5:] == (True,):
+                done.wait(20)
+            return original(*args, **kwargs)
+
+        with fixtures.MonkeyPatch('pci_filter.db.device_groups.load', load):
+            began = time.monotonic()
+            self.assertIn(': on gpu, gpu asks for 2: 1 free.',
+                          self.ask(self.gpu_request(2)))
+        self.assertLess(time.monotonic() - began, 4)
+
+    def test_many_hosts(self):
+        """The rows of some are read, and what they lack alike is told once."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.scheduler.rejections._READ', 4))
+        for number in range(6):
+            host = self.add_gpus(f'gpu{number}', 2, number % 2)
+            self.cloud.claim(host, [self.gpu_request(2 - number // 5)])
+        for number in range(3):
+            self.add_host(f'nic{number}')
+        read, told = [], []
+        original = reasons.reason
+
+        def reason(*args):
+            told.append(args)
+            return original(*args)
+
+        idle_pools = pool_mapper.PoolMapper.idle_pools
+
+        def idle(mapper, host_states, spec_obj):
+            read.extend(state.host for state in host_states)
+            return idle_pools(mapper, host_states, spec_obj)
+
+        with fixtures.MonkeyPatch(
+                'pci_filter.objects.reasons.reason', reason), \
+                fixtures.MonkeyPatch(
+                    'pci_filter.scheduler.pool_mapper.PoolMapper.idle_pools',
+                    idle):
+            line = self.ask(self.gpu_request(2))
+        self.assertEqual(['gpu0', 'gpu1', 'gpu5', 'nic0'], sorted(read))
+        self.assertEqual(
+            'None of the 9 hosts that reached PciPassthroughFilter has: '
+            'on 3, such as gpu5, gpu asks for 2: 2 devices 10de:1db6, 1 is '
+            'free; on nic0, gpu asks for 2: none of 5 devices is 10de:1db6; '
+            'on 3, such as gpu2, gpu asks for 2: 0 free; '
+            'on 2, such as nic1, gpu asks for 2: 5 free, 0 match '
+            'vendor_id=10de, product_id=1db6.', line)
+        self.assertEqual(2, len(told))
 
     def test_host_states_of_nova(self):
         """The summary that tells the tags is still there to be asked."""
