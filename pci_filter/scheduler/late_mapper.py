@@ -73,10 +73,10 @@ class LateMapper:
         if not self._mapper.is_needed(spec_obj):
             return host_states
         without = [host_state for host_state in host_states
-                   if not served.is_marked(host_state, spec_obj)]
+                   if not served.has_pools_for(host_state, spec_obj)]
         if without:
             self._report()
-            for host_state in filter(served.was_marked, without):
+            for host_state in filter(served.had_pools, without):
                 self._forget(host_state)
             began = time.monotonic()
             try:
@@ -86,6 +86,7 @@ class LateMapper:
                     spec_obj, began=began)
             except Exception as error:
                 self._mapper.failures.all_failed(without, error)
+            served.mark_kept(without, spec_obj)
         return host_states
 
     def _forget(self, host_state: typing.Any) -> None:

@@ -147,7 +147,7 @@ class PoolMapper:
             self.failures.all_failed(host_states, error)
         else:
             self.failures.all_succeeded()
-        served.mark(host_states, spec_obj)
+        served.mark_new(host_states)
         return iter(host_states)
 
     def idle_pools(

@@ -10,11 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Tell for which request a HostState was given its pools.
+"""Which request the pools on a HostState are for.
 
-Nova makes HostStates anew for each request. Another package may keep them,
-and what it keeps must not be decided by the devices of an earlier request.
+Nova makes HostStates anew for each request, and the hook puts pools on those
+that it has just made. Another package may keep its own, on which the filter
+puts pools: what is kept must not be decided by the devices of an earlier
+request.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -25,12 +29,23 @@ import weakref
 _REQUEST: typing.Final = 'pci_filter_request'
 
 
-def mark(host_states: Iterable[typing.Any], spec_obj: typing.Any) -> None:
-    """Note that pools were loaded for a request, or were tried to be.
+def mark_new(host_states: Iterable[typing.Any]) -> None:
+    """Note that the pools of HostStates are those of their only request.
 
     :param host_states: the HostStates that have them
-    :param spec_obj: nova.objects.RequestSpec; if it is None, or nothing that
-        can be known again, they count as those of no request
+    """
+    for host_state in host_states:
+        setattr(host_state, _REQUEST, _only_request)
+
+
+def mark_kept(
+    host_states: Iterable[typing.Any], spec_obj: typing.Any,
+) -> None:
+    """Note that pools were loaded for one request, or were tried to be.
+
+    :param host_states: the HostStates that have them
+    :param spec_obj: nova.objects.RequestSpec; if it is nothing that can be
+        known again, they count as those of no request
     """
     request: Callable[[], typing.Any]
     try:
@@ -42,7 +57,7 @@ def mark(host_states: Iterable[typing.Any], spec_obj: typing.Any) -> None:
         setattr(host_state, _REQUEST, request)
 
 
-def is_marked(host_state: typing.Any, spec_obj: typing.Any) -> bool:
+def has_pools_for(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     """Tell whether the pools are those of this request.
 
     For each instance of a request Nova gives the same RequestSpec, and
@@ -51,11 +66,12 @@ def is_marked(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     :param host_state: the HostState
     :param spec_obj: nova.objects.RequestSpec
     """
-    return spec_obj is not None and getattr(
-        host_state, _REQUEST, _no_request)() is spec_obj
+    request = getattr(host_state, _REQUEST, _no_request)
+    return request is _only_request or (
+        spec_obj is not None and request() is spec_obj)
 
 
-def was_marked(host_state: typing.Any) -> bool:
+def had_pools(host_state: typing.Any) -> bool:
     """Tell whether there have been pools for any request.
 
     :param host_state: the HostState
@@ -63,5 +79,9 @@ def was_marked(host_state: typing.Any) -> bool:
     return hasattr(host_state, _REQUEST)
 
 
+def _only_request() -> None:
+    """Stand in for a reference to whichever request it is."""
+
+
 def _no_request() -> None:
-    """Stand in for a reference to a request."""
+    """Stand in for a reference to no request."""
