@@ -83,8 +83,9 @@ def load_tests(loader, standard_tests, pattern):
     # Nova patches the standard library on one of these imports if it is to
     # run on eventlet (2025.2 on the second), so they come before everything
     # else of Nova.
-    import nova.test  # noqa: F401 H306
     import nova.tests.functional  # noqa: F401
+    # isort: split
+    import nova.test  # noqa: F401 H306
 
     from pci_filter.tests.functional.nova_suite import witness
     modules = (*MODULES, *filter(importlib.util.find_spec, REGRESSIONS))
