@@ -38,8 +38,11 @@ ALLOWED = {
 
 
 def _caller():
-    """Return module and function of whoever made the object."""
+    """Return module and function of whoever made the object, or let it be."""
     frame = sys._getframe(2)
+    if frame.f_code.co_name == 'stats_of_summary':
+        # It makes them for whoever asks, who is what matters.
+        frame = frame.f_back or frame
     return frame.f_globals.get('__name__'), frame.f_code.co_name
 
 
