@@ -26,7 +26,7 @@ from pci_filter.matching.pool import PoolKind
 from pci_filter.matching.question import Providers
 from pci_filter.matching.question import Question
 from pci_filter.matching.request import DeviceRequest
-from pci_filter.matching.reservation import reserve
+from pci_filter.matching.worst_case import suffice
 
 __all__ = [
     'Allotment',
@@ -39,5 +39,5 @@ __all__ = [
     'Record',
     'RequestExplanation',
     'StageCount',
-    'reserve',
+    'suffice',
 ]

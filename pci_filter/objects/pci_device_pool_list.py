@@ -329,7 +329,7 @@ class PciDevicePoolList:
         """
         if not self.unknown_tags:
             return question.decide(self._pools, providers, record)
-        fits = matching.reserve(
+        fits = matching.suffice(
             self._pools, question.compiled(providers), self._promised, record,
             question.mind_relatives)
         return matching.Allotment((), self._pools) if fits else None

@@ -130,7 +130,7 @@ class TestTable(base.UnitTestCase):
     def test_every_stage_fails_somewhere(self):
         # unrequested_vdpa and so on: a constraint without a scenario that
         # it decides could be dropped unnoticed.
-        # For 'promised' see test_reservation.
+        # For 'promised' see test_worst_case.
         self.assertEqual(
             set(explanation.STAGE_TEXTS) - {'promised'} | {'free'},
             {one.fails for one in scenarios.SCENARIOS if one.fails})

@@ -17,7 +17,7 @@ Only the summary knows the tags, so nobody knows which function has which.
 
 from pci_filter import exception
 from pci_filter.matching import request as request_module
-from pci_filter.matching import reservation
+from pci_filter.matching import worst_case
 from pci_filter import model
 from pci_filter.tests import base
 from pci_filter.tests.scenarios import builders
@@ -183,7 +183,7 @@ class TestMayTake(base.UnitTestCase):
 
     def _may_take(self, spec, **tags):
         pool, = builders.to_pools([builders.vf(**tags)])
-        return reservation.may_take(
+        return worst_case.may_take(
             request_module.DeviceRequest.compile('x', 1, [spec]), pool)
 
     def test_unknown_may_be_anything(self):
@@ -203,5 +203,5 @@ class TestMayTake(base.UnitTestCase):
                 (parent, {}, False), (vdpa, {}, False),
                 (parent, builders.A_PF, True),
                 (vdpa, builders.A_VDPA, True)):
-            self.assertEqual(expected, reservation.may_take(
+            self.assertEqual(expected, worst_case.may_take(
                 request_module.DeviceRequest.compile('x', 1, [spec]), pool))

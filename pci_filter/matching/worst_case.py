@@ -30,7 +30,7 @@ from pci_filter.matching import pool as pool_module
 from pci_filter.matching import request as request_module
 
 
-def reserve(
+def suffice(
     pools: constraints.Pools,
     requests: Sequence[request_module.DeviceRequest],
     promised: Sequence[request_module.DeviceRequest] = (),
