@@ -18,6 +18,8 @@ a clock, and no input is ever modified.
 
 from pci_filter.matching.allotment import Allotment
 from pci_filter.matching.allotment import Record
+from pci_filter.matching.every_order import fit_in_every_order
+from pci_filter.matching.every_order import fit_one_by_one
 from pci_filter.matching.explanation import Explanation
 from pci_filter.matching.explanation import RequestExplanation
 from pci_filter.matching.explanation import StageCount
@@ -39,5 +41,7 @@ __all__ = [
     'Record',
     'RequestExplanation',
     'StageCount',
+    'fit_in_every_order',
+    'fit_one_by_one',
     'suffice',
 ]
