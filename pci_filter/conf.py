@@ -121,6 +121,67 @@ Requests without PCI devices do not need them. Choose ``all_requests`` if the
 PCI weigher and the NUMA topology filter should keep such requests away from
 hosts by fresh counts too; every request then costs one more query per cell.
 """),
+    cfg.StrOpt(
+        'reservations',
+        default='local',
+        help="""
+Where nova-scheduler keeps the devices that it has promised to servers whose
+claims are not in the database yet.
+
+Without reservations, servers that are asked for at the same time are all sent
+to the host that looks best: the device is free in the database until the first
+of them claims it, and the others fail there.
+
+Possible values:
+
+* ``local``: a file that all workers of nova-scheduler on this machine share;
+  see ``reservation_file``. For deployments with one nova-scheduler service.
+* ``memcached``: memcached servers, for several nova-scheduler services. Needs
+  the extra ``pci_filter[memcached]``.
+* ``none``: no reservations are made.
+* the name of any entry point in the namespace ``pci_filter.reservations``
+
+If the store does not work, requests are served as with ``none``, and one line
+of the log says so.
+
+Related options:
+
+* ``[pci_filter] reservation_timeout``
+* ``[pci_filter] reservation_store_timeout``
+"""),
+    cfg.IntOpt(
+        'reservation_timeout',
+        default=60,
+        min=1,
+        help="""
+For how many seconds a device is reserved at most.
+
+Normally a reservation ends as soon as nova-compute has claimed the device, or
+the server is deleted, in error or on another host. This is for the others: a
+server whose build ends before nova-compute hears of it.
+
+Raise it if it takes longer from nova-scheduler to the claim of nova-compute,
+such as with long queues. The clock is that of the cell's database.
+"""),
+    cfg.IntOpt(
+        'reservation_store_timeout',
+        default=500,
+        min=1,
+        help="""
+For how many milliseconds the store of reservations may keep a server waiting.
+
+When they are over the request goes on without a reservation.
+"""),
+    cfg.StrOpt(
+        'reservation_file',
+        help="""
+The file of the store ``local``; unless set, ``pci_filter-reservations.sqlite``
+in ``state_path``.
+
+All workers of nova-scheduler on a machine use the same file. It must be on a
+local file system, and nova-scheduler must be allowed to make files beside it.
+It may be deleted while nova-scheduler is stopped.
+"""),
     cfg.BoolOpt(
         'write_tags',
         default=True,

@@ -65,6 +65,21 @@ class NoTagSource(PciFilterError):
             'Name a source, or remove the option to have the default.')
 
 
+class UnknownStore(PciFilterError):
+    """``[pci_filter]reservations`` names a store nobody provides.
+
+    :param name: the unknown name
+    :param known: the names that are installed
+    """
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = sorted(known)
+        super().__init__(
+            f'[pci_filter]reservations names the unknown store {name!r}. '
+            f'Choose from: {", ".join(self.known)}.')
+
+
 class DatabaseUnreadable(PciFilterError):
     """A database cannot be connected to, or not be read.
 

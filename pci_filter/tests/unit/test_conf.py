@@ -41,7 +41,9 @@ class TestConf(base.UnitTestCase):
             {'tag_sources': ['pci_devices', 'device_spec', 'pci_stats'],
              'device_spec': [], 'on_load_failure': 'summary',
              'load_for': 'pci_requests', 'write_tags': True,
-             'write_pci_stats': True},
+             'write_pci_stats': True, 'reservations': 'local',
+             'reservation_timeout': 60, 'reservation_store_timeout': 500,
+             'reservation_file': None},
             dict(section))
 
     def test_values(self):

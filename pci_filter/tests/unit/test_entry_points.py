@@ -24,6 +24,7 @@ from nova.scheduler import filters
 import testtools
 
 CONTRACT = {
+    'pci_filter.reservations': {'local', 'none'},
     'pci_filter.scheduler.filters': {'PciPassthroughFilter'},
     'pci_filter.scheduler.host_manager': {'pci_pools'},
     'pci_filter.tag_sources': {'device_spec', 'pci_devices', 'pci_stats'},
@@ -33,7 +34,9 @@ CONTRACT = {
     'pci_filter.cli': {'audit', 'capacity', 'demo', 'explain', 'pool_list'},
 }
 
-OPTIONS = {'device_spec', 'load_for', 'on_load_failure', 'tag_sources',
+OPTIONS = {'device_spec', 'load_for', 'on_load_failure',
+           'reservation_file', 'reservation_store_timeout',
+           'reservation_timeout', 'reservations', 'tag_sources',
            'write_pci_stats', 'write_tags'}
 
 

@@ -1,0 +1,197 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Keep reservations in a file that the workers of one machine share.
+
+SQLite because its locks are the kernel's: whoever is killed, at whatever
+instruction, has none any more, and what it had not finished is undone. The
+standard library has it. In WAL mode readers and the writer do not wait for
+each other, so that only writers meet.
+
+Refused: one connection for each thread, which would be hundreds of open files,
+and SQLite's own waiting, which would stop all green threads of a worker.
+
+Invariants. A connection is used by the process that opened it and, under
+``_lock``, by one thread at a time; nothing waits while it is held. One that a
+parent has opened is neither used nor closed by its children: to close it would
+give up the parent's locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import os
+import random
+import sqlite3
+import threading
+import time
+import typing
+
+from oslo_config import cfg
+
+from pci_filter.reservations import store
+
+#: Of the file unless it is configured.
+_NAME: typing.Final = 'pci_filter-reservations.sqlite'
+
+#: Refuses a file of another version: it has another number there.
+_APPLICATION: typing.Final = 0x70636966
+
+_SCHEMA: typing.Final = '''
+    CREATE TABLE IF NOT EXISTS reservations (
+        node_uuid TEXT PRIMARY KEY,
+        token INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID'''
+
+#: Seconds until a busy file is tried again.
+_AGAIN: typing.Final = 0.002
+
+#: UUIDs in one statement; SQLite takes 999 parameters before 3.32.
+_AT_ONCE: typing.Final = 500
+
+_Statement = Callable[[sqlite3.Connection], typing.Any]
+
+
+class LocalStore(store.Store):
+    """Keeps reservations in ``[pci_filter]reservation_file``.
+
+    :param conf: nova.conf, with Nova's ``state_path``
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        self._path: str = conf.pci_filter.reservation_file or os.path.join(
+            conf.state_path, _NAME)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
+        # Of the parent, and never closed.
+        self._inherited: list[sqlite3.Connection] = []
+
+    def read(self, node_uuid: str, seconds: float) -> store.Record:
+        """Return what there is of a compute node."""
+        found = self._run(lambda connection: connection.execute(
+            'SELECT token, text, expires FROM reservations '
+            'WHERE node_uuid = ?', (node_uuid,)).fetchone(), seconds)
+        if found is None:
+            return store.NO_RECORD
+        token, text, expires = found
+        return store.Record(token, text if time.time() < expires else None)
+
+    def write(
+        self, node_uuid: str, token: typing.Any, text: str, lifetime: float,
+        seconds: float,
+    ) -> bool:
+        """Replace the record of a compute node, unless others have."""
+        # Not a number that is counted up: once a record is removed it would
+        # begin anew, and somebody slow could take another for his.
+        new = random.getrandbits(62)
+        expires = time.time() + lifetime
+        values = [new, text, expires, node_uuid]
+        if token is None:
+            statement = (
+                'INSERT INTO reservations (token, text, expires, node_uuid) '
+                'VALUES (?, ?, ?, ?) ON CONFLICT (node_uuid) DO NOTHING')
+        else:
+            statement = (
+                'UPDATE reservations SET token = ?, text = ?, expires = ? '
+                'WHERE node_uuid = ? AND token = ?')
+            values.append(token)
+        replaced: bool = self._run(lambda connection: connection.execute(
+            statement, values).rowcount == 1, seconds)
+        return replaced
+
+    def read_many(
+        self, node_uuids: Sequence[str], seconds: float,
+    ) -> Mapping[str, str]:
+        """Return the texts of those of some nodes that have a record."""
+        texts: dict[str, str] = {}
+        for first in range(0, len(node_uuids), _AT_ONCE):
+            some = node_uuids[first:first + _AT_ONCE]
+            marks = ', '.join('?' * len(some))
+            texts.update(self._run(lambda connection: connection.execute(
+                'SELECT node_uuid, text FROM reservations '
+                f'WHERE expires > ? AND node_uuid IN ({marks})',
+                (time.time(), *some)).fetchall(), seconds))
+        return texts
+
+    def _run(self, statement: _Statement, seconds: float) -> typing.Any:
+        """Execute one statement, in a transaction of its own.
+
+        :raises StoreError: if that is not done in so many seconds
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self._lock:
+                    return statement(self._connect())
+            except sqlite3.Error as error:
+                busy = isinstance(error, sqlite3.OperationalError) and (
+                    'locked' in str(error))
+                if busy and time.monotonic() + _AGAIN < deadline:
+                    time.sleep(_AGAIN)
+                    continue
+                self._forget_connection(busy)
+                raise store.StoreError(f'{self._path}: {error}') from error
+            except OSError as error:
+                raise store.StoreError(f'{self._path}: {error}') from error
+
+    def _connect(self) -> sqlite3.Connection:
+        """Return the connection of this process; the lock is held."""
+        if self._process != os.getpid():
+            if self._connection is not None:
+                self._inherited.append(self._connection)
+            self._connection = None
+            self._process = os.getpid()
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        # Nobody else is to read or write what SQLite is about to make.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(
+            self._path, timeout=0, isolation_level=None,
+            check_same_thread=False)
+        try:
+            found = connection.execute('PRAGMA application_id').fetchone()[0]
+            tables = connection.execute(
+                'SELECT COUNT(*) FROM sqlite_master').fetchone()[0]
+            if tables and found != _APPLICATION:
+                raise sqlite3.DatabaseError(
+                    'it is not a file of reservations, or of another version '
+                    'of pci_filter; remove it')
+            if not tables:
+                connection.execute('PRAGMA journal_mode = WAL')
+                connection.execute(f'PRAGMA application_id = {_APPLICATION}')
+                connection.execute(_SCHEMA)
+            # After a crash of the machine nobody has reservations.
+            connection.execute('PRAGMA synchronous = OFF')
+            connection.execute(
+                'DELETE FROM reservations WHERE expires < ?', (time.time(),))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _forget_connection(self, busy: bool) -> None:
+        """Open the file anew next time: it may be another one by then."""
+        if busy:
+            return
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None and self._process == os.getpid():
+                connection.close()

@@ -1,0 +1,252 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Make a reservation, or find that there is nothing left to promise.
+
+One reservation is one round, or several if others are at the same node:
+
+1. read what is reserved on the node,
+2. read the database,
+3. take the reservations that count out of the available devices, and decide
+   whether the request fits into what is left,
+4. write down what was read with this reservation added, unless the record was
+   replaced since it was read; if it was, begin again.
+
+The reservations are read first. Were they read after the devices, a claim that
+arrives in between would be seen by nobody: its device was still free, and its
+reservation is no longer there.
+
+Invariants. A reservation is only made from a sight of the database that is
+later than everything in the record that it replaces. Who fails to replace a
+record has changed nothing. That somebody fails means that somebody else has
+succeeded, so that all together always get on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import dataclasses
+import time
+import typing
+
+from pci_filter import matching
+from pci_filter.reservations import reservation as reservation_module
+from pci_filter.reservations import sight as sight_module
+from pci_filter.reservations import store as store_module
+
+#: Rounds until a reservation is given up. Each that fails stands for one that
+#: another worker has made on the same node meanwhile.
+_ROUNDS: typing.Final = 64
+
+#: What a record outlives its reservations by, in seconds. Only a store forgets
+#: it then; the clock that decides is that of the database.
+_SPARE: typing.Final = 60
+
+#: Requests of an instance, as :attr:`Reservation.requests`.
+Requests = tuple[matching.DeviceRequest, ...]
+
+
+class Node(typing.Protocol):
+    """A compute node of which devices are to be reserved.
+
+    What it is asked for may fail; the exceptions are handed on.
+    """
+
+    @property
+    def uuid(self) -> str:
+        """Its UUID."""
+
+    def look(self, instance_uuids: Sequence[str]) -> sight_module.Sight:
+        """Read the database, in the order that sight.py gives.
+
+        :param instance_uuids: whose rows to read
+        """
+
+    def decide(self, waiting: Sequence[Requests]) -> Requests | None:
+        """Tell what the instance is going to claim, None if it does not fit.
+
+        :param waiting: what others are going to claim, of the devices that
+            were available when the node was last looked at
+        """
+
+
+class Asker(typing.NamedTuple):
+    """The instance that devices are reserved for.
+
+    :param instance_uuid: it
+    :param devices: as in Reservation
+    :param worker: who asks
+    """
+
+    instance_uuid: str
+    devices: int
+    worker: str
+
+
+class Waiting(typing.NamedTuple):
+    """A reservation that counts.
+
+    :param reservation: it
+    :param seconds: how long it lasts at most, from now
+    """
+
+    reservation: reservation_module.Reservation
+    seconds: float
+
+
+class Made(typing.NamedTuple):
+    """A reservation was made.
+
+    :param reservation: it
+    :param ended: reservations of others that ended, and why
+    """
+
+    reservation: reservation_module.Reservation
+    ended: Sequence[
+        tuple[reservation_module.Reservation, sight_module.End]] = ()
+
+
+class Refused(typing.NamedTuple):
+    """The request does not fit.
+
+    :param waiting: the reservations that count on the node; without any it
+        is the devices themselves that do not suffice
+    """
+
+    waiting: Sequence[Waiting]
+
+
+@dataclasses.dataclass
+class Patience:
+    """What is left of the time that a store may take, in seconds.
+
+    A store is asked several times for one reservation, and all of that
+    together must not take longer than the operator allows.
+    """
+
+    left: float
+    clock: Callable[[], float] = time.monotonic
+
+    def spend(
+        self, ask: Callable[..., typing.Any], *args: typing.Any,
+    ) -> typing.Any:
+        """Call a store with these arguments and the time that is left.
+
+        :raises StoreError: if none is left
+        """
+        if self.left <= 0:
+            raise store_module.StoreError('the time to wait for it is up')
+        began = self.clock()
+        try:
+            return ask(*args, self.left)
+        finally:
+            self.left -= self.clock() - began
+
+
+def reserve(
+    store: store_module.Store, node: Node, asker: Asker, timeout: float,
+    patience: Patience,
+) -> Made | Refused:
+    """Reserve the devices of a node for an instance, if they suffice.
+
+    :param store: where reservations are kept
+    :param node: the compute node
+    :param asker: the instance
+    :param timeout: seconds that a reservation lasts at most
+    :param patience: how long to wait for the store
+    :raises StoreError: if the store does not work
+    """
+    refused = Refused(())
+    for _ in range(_ROUNDS):
+        record, others = _read(store, node.uuid, asker, patience)
+        seen = node.look([asker.instance_uuid, *(
+            other.instance_uuid for other in others)])
+        ends = [(other, sight_module.end(other, seen, timeout))
+                for other in others]
+        waiting = [other for other, ended in ends if ended is None]
+        requests = node.decide(
+            [sight_module.to_come(other, seen) for other in waiting])
+        if requests is None:
+            refused = Refused([
+                Waiting(other, timeout - other.age(seen.now))
+                for other in waiting])
+            if waiting and seen.moved:
+                # What looks taken twice is taken once.
+                continue
+            return refused
+        made = reservation_module.Reservation(
+            asker.instance_uuid, requests, asker.devices,
+            seen.owned.get(asker.instance_uuid, frozenset()),
+            sight_module.waits_in(seen.instances.get(asker.instance_uuid)),
+            seen.now, asker.worker)
+        kept = [other for other, ended in ends
+                if ended is None or not ended.is_final]
+        if patience.spend(
+                store.write, node.uuid, record.token,
+                reservation_module.dumps([*kept, made]), timeout + _SPARE):
+            return Made(made, [
+                (other, ended) for other, ended in ends if ended is not None])
+    if refused.waiting:
+        return refused
+    raise store_module.StoreError(
+        f'others have replaced the record {_ROUNDS} times')
+
+
+def release(
+    store: store_module.Store, node_uuid: str,
+    made: reservation_module.Reservation, timeout: float, patience: Patience,
+) -> None:
+    """Give back what an instance is not going to claim.
+
+    :param store: where reservations are kept
+    :param node_uuid: the compute node
+    :param made: the reservation
+    :param timeout: seconds that a reservation lasts at most
+    :param patience: how long to wait for the store
+    :raises StoreError: if the store does not work
+    """
+    for _ in range(_ROUNDS):
+        record: store_module.Record = patience.spend(store.read, node_uuid)
+        known = _known(record)
+        kept = [other for other in known if other != made]
+        if len(kept) == len(known) or patience.spend(
+                store.write, node_uuid, record.token,
+                reservation_module.dumps(kept), timeout + _SPARE):
+            return
+    raise store_module.StoreError(
+        f'others have replaced the record {_ROUNDS} times')
+
+
+def _read(
+    store: store_module.Store, node_uuid: str, asker: Asker,
+    patience: Patience,
+) -> tuple[store_module.Record, list[reservation_module.Reservation]]:
+    """Return the record of a node, and what of it is of other instances.
+
+    An instance that asks again is not going to claim what it had reserved.
+    """
+    record: store_module.Record = patience.spend(store.read, node_uuid)
+    return record, [other for other in _known(record)
+                    if other.instance_uuid != asker.instance_uuid]
+
+
+def _known(
+    record: store_module.Record,
+) -> Sequence[reservation_module.Reservation]:
+    if record.text is None:
+        return ()
+    try:
+        return reservation_module.loads(record.text)
+    except ValueError as error:
+        raise store_module.StoreError(
+            f'what it has of a compute node is unreadable: {error}') from None

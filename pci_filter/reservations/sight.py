@@ -1,0 +1,181 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a cell's database says of reservations, and when that ends them.
+
+The database is read after the reservations, and in this order, in whatever
+transaction:
+
+1. the instances that have reservations on the node,
+2. which devices of the node are theirs,
+3. the devices that are available.
+
+nova-compute goes the other way: it sets the host of an instance, saves the
+devices, and then the next task state. So whoever sees that an instance is past
+its claim is going to see its devices as well, and whoever sees its devices is
+not going to find them available. In any other order a claim between two reads
+would make a device look free to which nobody has a reservation any more.
+
+A claim between the second and the third read makes one look taken twice, by
+its row and by the reservation. That is safe, and found out by reading the
+second once more.
+
+What is seen may be out of date, as on a node of Galera that lags behind. So a
+reservation of which the claim is seen does not count any longer, but is kept:
+others may not see the claim yet. One that ended for good, because the instance
+is gone or elsewhere, need not be kept: to those who see less the devices are
+the instance's still, or were never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import dataclasses
+import enum
+import typing
+
+from pci_filter import matching
+from pci_filter.reservations import reservation as reservation_module
+
+#: The state of an instance that has never been on a host.
+_BUILDING: typing.Final = 'building'
+
+#: The task states before the claim, by the one in which it was scheduled. To
+#: be unshelved is the only case of two (nova.compute.manager,
+#: _unshelve_instance). One that is deleted while it boots may still be about
+#: to claim devices, until its row is.
+_BEFORE_CLAIM: typing.Final[Mapping[str, frozenset[str | None]]] = {
+    reservation_module.BOOT: frozenset((None, 'scheduling', 'deleting')),
+    'unshelving': frozenset(('unshelving', 'spawning')),
+}
+
+
+class Instance(typing.NamedTuple):
+    """What is read of a row of ``instances``.
+
+    :param node: the compute node that it is on, None if it is on none
+    :param vm_state: its state
+    :param task_state: what is being done with it
+    :param deleted: whether it is
+    :param hidden: whether it is the copy of one in another cell, which is
+        about to be moved here
+    """
+
+    node: str | None
+    vm_state: str | None
+    task_state: str | None
+    deleted: bool
+    hidden: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """What was read of the database.
+
+    :param now: its clock, in seconds since 1970
+    :param node: what Instance.node is of instances on the node
+    :param instances: by UUID; of which there is no row, there is none here
+    :param owned: the ids of the node's rows that each instance has
+    :param moved: whether claims arrived while it was read
+    """
+
+    now: float
+    node: str
+    instances: Mapping[str, Instance]
+    owned: Mapping[str, frozenset[int]]
+    moved: bool = False
+
+
+class End(enum.Enum):
+    """Why a reservation does not count any longer."""
+
+    CLAIMED = 'its devices are claimed'
+    EXPIRED = 'its time is up'
+    DELETED = 'the instance is deleted'
+    ELSEWHERE = 'the instance is on another host'
+    OVER = 'the instance is past its claim'
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended for those, too, who see less; see above."""
+        return self in (End.EXPIRED, End.DELETED, End.ELSEWHERE)
+
+
+def waits_in(instance: Instance | None) -> str | None:
+    """Return the task state in which an instance waits for its claim.
+
+    :param instance: its row when the reservation is made; one that boots has
+        none before it is scheduled
+    """
+    if instance is None or instance.vm_state in (None, _BUILDING):
+        return reservation_module.BOOT
+    return instance.task_state
+
+
+def end(
+    reservation: reservation_module.Reservation, seen: Sight, timeout: float,
+) -> End | None:
+    """Return why a reservation has ended, None if it counts.
+
+    :param reservation: one of the node
+    :param seen: the node
+    :param timeout: seconds that a reservation lasts at most
+    """
+    if reservation.age(seen.now) >= timeout:
+        return End.EXPIRED
+    if not _to_come(reservation, seen):
+        return End.CLAIMED
+    instance = seen.instances.get(reservation.instance_uuid)
+    boots = reservation.waits_in == reservation_module.BOOT
+    if instance is None:
+        # The conductor makes the row of one that boots after it is scheduled.
+        return None if boots else End.DELETED
+    if instance.deleted:
+        return End.DELETED
+    if boots:
+        if instance.hidden:
+            return None
+        if instance.node not in (None, seen.node):
+            return End.ELSEWHERE
+        if instance.vm_state not in (None, _BUILDING):
+            return End.OVER
+    before = _BEFORE_CLAIM.get(
+        reservation.waits_in or '', frozenset((reservation.waits_in,)))
+    return None if instance.task_state in before else End.OVER
+
+
+def to_come(
+    reservation: reservation_module.Reservation, seen: Sight,
+) -> tuple[matching.DeviceRequest, ...]:
+    """Return the requests of which the devices are not claimed yet.
+
+    nova-compute saves one device after the other.
+
+    :param reservation: one that counts
+    :param seen: its node
+    """
+    left = _to_come(reservation, seen)
+    requests = []
+    for request in reservation.requests:
+        count = min(request.count, left)
+        left -= count
+        if count:
+            requests.append(request if count == request.count else (
+                dataclasses.replace(request, count=count)))
+    return tuple(requests)
+
+
+def _to_come(
+    reservation: reservation_module.Reservation, seen: Sight,
+) -> int:
+    owned = seen.owned.get(reservation.instance_uuid, frozenset())
+    return max(0, reservation.devices - len(owned - reservation.had))
