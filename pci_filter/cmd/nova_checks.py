@@ -70,8 +70,8 @@ def check_hook() -> results.Result:
             f'nova-scheduler does not start with the filter: {error}')
     if found.missing:
         return results.warning(
-            'The filter attaches to this Nova, but not to all that saves '
-            f'time: {"; ".join(found.missing)}. {host_manager.COST}')
+            'The filter attaches to this Nova, but not to all of it: '
+            f'{"; ".join(found.missing)}. {" ".join(found.costs)}')
     return results.success(
         "Nova's HostManager is one that the filter can attach to.")
 

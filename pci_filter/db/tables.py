@@ -86,6 +86,7 @@ instances = sa.Table(
     sa.Column('node', sa.String(255)),
     sa.Column('vm_state', sa.String(255)),
     sa.Column('task_state', sa.String(255)),
+    sa.Column('hidden', sa.Boolean),
     sa.Column('deleted', sa.Integer),
 )
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import copy
+import itertools
 import types
 import typing
 
@@ -210,6 +211,57 @@ class PciDevicePoolList:
             view._dicts = [*self.pools, *(
                 pool.to_dict() for pool in narrowing.unknown_pools(self))]
         return view
+
+    def after(
+        self, instances: Sequence[Sequence[matching.DeviceRequest]],
+    ) -> PciDevicePoolList:
+        """Return what is left when instances have claimed their devices.
+
+        :param instances: the requests of each, in the order in which they are
+            most likely to claim. Of those that do not fit nothing is taken.
+        """
+        if self.unknown_tags:
+            view = copy.copy(self)
+            view._promised = [
+                *self._promised, *itertools.chain.from_iterable(instances)]
+            return view
+        view = copy.copy(self)
+        view._set_pools(matching.fit_one_by_one(self._pools, instances)[0])
+        return view
+
+    def compiled_requests(
+        self,
+        requests: Iterable[device_requests.PciRequest],
+        provider_mapping: device_requests.ProviderMapping | None = None,
+        numa_cells: Sequence[device_requests.GuestCell] | None = None,
+    ) -> Sequence[matching.DeviceRequest]:
+        """Return the requests as the decision sees them.
+
+        The parameters are those of :meth:`supports_requests`.
+        """
+        question, providers = self._ask(
+            requests, provider_mapping, numa_cells)
+        return question.compiled(providers)
+
+    def fit_in_every_order(
+        self, instances: Sequence[Sequence[matching.DeviceRequest]],
+        requests: Sequence[matching.DeviceRequest],
+    ) -> bool:
+        """Tell whether one more instance disturbs others, or they it.
+
+        Asked about requests that fit after the others. Where tags are unknown
+        that is all that can be known, and where the others can disturb each
+        other already nobody is refused for it.
+
+        :param instances: the requests of each of the others
+        :param requests: those of one more
+        """
+        if self.unknown_tags:
+            return True
+        _, others = matching.fit_one_by_one(self._pools, instances)
+        return (
+            matching.fit_in_every_order(self._pools, [*others, requests])
+            or not matching.fit_in_every_order(self._pools, others))
 
     def supports_requests(
         self,

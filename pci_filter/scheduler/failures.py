@@ -71,7 +71,7 @@ class Failures:
                 'The PCI devices of cell %(cell)s could not be read: '
                 '%(failure)s. Until they can, %(consequence)s. Hosts of it '
                 'in this request: %(count)d.',
-                {'cell': cell_uuid, 'failure': _failure_text(answer, url),
+                {'cell': cell_uuid, 'failure': failure_text(answer, url),
                  'consequence': self._consequence(),
                  'count': len(host_states)})
 
@@ -142,13 +142,27 @@ class Failures:
                 'about a request: %(kind)s. The others are told of at DEBUG '
                 'only.', {'told': host_troubles.TOLD, 'kind': _kind(error)})
 
+    def reservation_failed(self, error: Exception) -> None:
+        """Note that a server goes on without a reservation."""
+        if self._troubles.is_new('reservations', _kind(error)):
+            LOG.warning(
+                'PCI devices cannot be reserved: %s. Until they can, servers '
+                'that are asked for at the same time may be sent to the same '
+                'device.', failure_text(error))
+            LOG.debug('Where that failed:', exc_info=error)
+
+    def reservation_succeeded(self) -> None:
+        """Note that devices can be reserved, or can again."""
+        if self._troubles.is_over('reservations'):
+            LOG.info('PCI devices can be reserved again.')
+
     def report_failed(self, error: Exception) -> None:
         """Note that something could not be logged; no decision needs it."""
         if self._troubles.is_new('report', _kind(error)):
             LOG.warning(
                 'What is to be said of PCI devices could not be logged: '
                 '%s. No decision depends on it. Please report this.',
-                _failure_text(error))
+                failure_text(error))
             LOG.debug('Where that failed:', exc_info=error)
 
     def all_failed(
@@ -161,7 +175,7 @@ class Failures:
             LOG.exception(
                 'The PCI pools of a request could not be made: %(failure)s. '
                 'Until they can, %(consequence)s. Please report this.',
-                {'failure': _failure_text(error),
+                {'failure': failure_text(error),
                  'consequence': self._consequence()})
 
     def all_succeeded(self) -> None:
@@ -179,7 +193,7 @@ class Failures:
     ) -> dict[str, str]:
         cell, host, node = _subject(host_state)
         return {'cell': cell, 'host': host, 'node': node,
-                'failure': _failure_text(error),
+                'failure': failure_text(error),
                 'consequence': self._consequence()}
 
     def _consequence(self) -> str:
@@ -212,7 +226,7 @@ def _kind(answer: typing.Any) -> str:
     return type(answer).__name__
 
 
-def _failure_text(answer: typing.Any, url: str = '') -> str:
+def failure_text(answer: typing.Any, url: str = '') -> str:
     """Return one line that says what happened, without credentials."""
     if answer is None:
         return 'the scheduler does not know this cell'

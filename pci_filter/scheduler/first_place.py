@@ -32,6 +32,16 @@ from nova.virt import hardware
 from pci_filter import objects
 
 
+def looks_for_place(host_state: typing.Any, spec_obj: typing.Any) -> bool:
+    """Tell whether a claim looks for a place at all.
+
+    :param host_state: a HostState
+    :param spec_obj: nova.objects.RequestSpec that asks for devices
+    """
+    return bool('numa_topology' in spec_obj and spec_obj.numa_topology
+                and host_state.numa_topology)
+
+
 def matters(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     """Tell whether it matters for a guest where the claim places it.
 
@@ -64,7 +74,7 @@ def can_be_claimed(
     requests = spec_obj.pci_requests.requests
     cells = first_cells(host_state, spec_obj, mapping)
     if cells is None:
-        fits = _place(host_state, spec_obj, mapping, pools) is None
+        fits = place(host_state, spec_obj, mapping, pools) is None
     else:
         fits = bool(pools.support_requests(
             requests, provider_mapping=mapping, numa_cells=cells))
@@ -84,11 +94,11 @@ def first_cells(
 
     :returns: None if the claim finds no place
     """
-    return _place(host_state, spec_obj, mapping,
-                  host_state.pci_stats.without_relatives())
+    return place(host_state, spec_obj, mapping,
+                 host_state.pci_stats.without_relatives())
 
 
-def _place(
+def place(
     host_state: typing.Any, spec_obj: typing.Any, mapping: typing.Any,
     pools: objects.PciDevicePoolList,
 ) -> Sequence[typing.Any] | None:

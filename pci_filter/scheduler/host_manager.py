@@ -24,6 +24,8 @@ import typing
 
 from nova.objects import pci_device_pool
 from nova.scheduler import host_manager
+from nova.scheduler import manager as scheduler_manager
+from nova.scheduler import utils as scheduler_utils
 from oslo_log import log as logging
 
 from pci_filter import exception
@@ -31,6 +33,7 @@ from pci_filter import known_nova
 from pci_filter.scheduler import candidates
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import host_states
+from pci_filter.scheduler import reserving
 
 LOG = logging.getLogger(__name__)
 
@@ -40,10 +43,15 @@ _INSTEAD: typing.Final = (
 _GUESS: typing.Final = ', as it does when another package has wrapped it'
 
 #: What it costs to do without what only saves time.
-COST: typing.Final = (
+SLOWER: typing.Final = (
     'Verdicts are the same, but nova-scheduler parses the summary '
     '(compute_nodes.pci_stats) of every host at every request, as without '
     'pci_filter.')
+
+#: What it costs to do without what reservations need.
+NOT_RESERVED: typing.Final = (
+    'Verdicts are the same, but no devices are reserved: servers that are '
+    'asked for at the same time may be sent to the same device.')
 
 _attach_lock = threading.Lock()
 _at_it = contextvars.ContextVar('pci_filter_at_it', default=False)
@@ -62,7 +70,7 @@ class Replaced(typing.NamedTuple):
     :param by_keyword: what Nova gives it by keyword
     :param replacement: is called with a function that calls the original,
         and with what that would be called with
-    :param saves_time: whether everything works without it, only later
+    :param cost: what it costs to do without it; nothing if it cannot be done
     """
 
     owner: typing.Any
@@ -70,18 +78,20 @@ class Replaced(typing.NamedTuple):
     known: Sequence[str]
     by_keyword: Sequence[str]
     replacement: Callable[..., typing.Any]
-    saves_time: bool
+    cost: str = ''
 
 
 class Found(typing.NamedTuple):
     """What there is to wrap.
 
     :param originals: what is there now, ours if it is wrapped already
-    :param missing: in words, what is not as known and only saves time
+    :param missing: in words, what is not as known but can be done without
+    :param costs: what that costs
     """
 
     originals: Sequence[tuple[Replaced, typing.Any]]
     missing: Sequence[str]
+    costs: Sequence[str]
 
 
 def attach() -> None:
@@ -105,7 +115,8 @@ def attach() -> None:
         if _changes.changed('missing', missing or None) and missing:
             LOG.warning(
                 'This Nova is not one that pci_filter knows: %(missing)s. '
-                '%(cost)s', {'missing': missing, 'cost': COST})
+                '%(costs)s',
+                {'missing': missing, 'costs': ' '.join(found.costs)})
 
 
 def find_replaced() -> Found:
@@ -115,16 +126,18 @@ def find_replaced() -> Found:
     """
     originals: list[tuple[Replaced, typing.Any]] = []
     missing: list[str] = []
+    costs: dict[str, None] = {}
     for replaced in REPLACED:
         try:
             originals.append((replaced, known_nova.find_callable(
                 replaced.owner, replaced.name, replaced.known, _INSTEAD,
                 _GUESS, replaced.by_keyword)))
         except exception.UnsupportedNova as error:
-            if not replaced.saves_time:
+            if not replaced.cost:
                 raise
             missing.append(error.found)
-    return Found(originals, missing)
+            costs[replaced.cost] = None
+    return Found(originals, missing, list(costs))
 
 
 def detach() -> None:
@@ -151,11 +164,16 @@ def _wrapped(original: typing.Any, replacement: typing.Any) -> typing.Any:
 
 def _mapper(manager: typing.Any) -> typing.Any:
     """Return what maps pools for a HostManager, None if it wants none."""
+    return _of_filters(manager, 'pool_mapper')
+
+
+def _of_filters(manager: typing.Any, attribute: str) -> typing.Any:
+    """Return what a filter of a HostManager has, None if none has it."""
     try:
         for enabled in manager.enabled_filters:
-            mapper = getattr(enabled, 'pool_mapper', None)
-            if mapper is not None:
-                return mapper
+            found = getattr(enabled, attribute, None)
+            if found is not None:
+                return found
     except Exception:
         # Nova is going to need its filters as well, and to say so.
         LOG.debug('The filters cannot be looked at', exc_info=True)
@@ -179,8 +197,12 @@ def _get_host_states_by_uuids(
         found = call()
     finally:
         _at_it.reset(token)
-    return candidates.counted(mapper.map_pools(
+    host_states = list(mapper.map_pools(
         context, manager, found, spec_obj, reader, began))
+    request = reserving.current()
+    if request is not None:
+        request.note_hosts(host_states, mapper.cells)
+    return candidates.counted(host_states)
 
 
 def _host_state_cls(
@@ -203,17 +225,48 @@ def _from_pci_stats(
         pci_stats, str) else call()
 
 
+def _select_destinations(
+    call: _Call, manager: typing.Any, *_args: typing.Any,
+    **_kwargs: typing.Any,
+) -> typing.Any:
+    reserver = _of_filters(manager.host_manager, 'reserver')
+    mapper = _mapper(manager.host_manager)
+    if mapper is None or reserver is None or not reserver.store.keeps or (
+            reserving.current() is not None):
+        return call()
+    return reserving.serve(call, reserver, mapper.failures)
+
+
+def _claim_resources(
+    call: _Call, context: typing.Any, _client: typing.Any,
+    spec_obj: typing.Any, instance_uuid: str, alloc_req: typing.Any,
+    *_args: typing.Any, **_kwargs: typing.Any,
+) -> typing.Any:
+    request = reserving.current()
+    if request is None:
+        return call()
+    return request.claim(call, context, spec_obj, instance_uuid, alloc_req)
+
+
 #: The first is what all rests on.
 REPLACED: typing.Final = (
     Replaced(
         host_manager.HostManager, 'get_host_states_by_uuids',
         ('self', 'context', 'compute_uuids', 'spec_obj'), (),
-        _get_host_states_by_uuids, saves_time=False),
+        _get_host_states_by_uuids),
     Replaced(
         host_manager.HostManager, 'host_state_cls',
         ('self', 'host', 'node', 'cell'), ('compute',), _host_state_cls,
-        saves_time=True),
+        SLOWER),
     Replaced(
         pci_device_pool, 'from_pci_stats', ('pci_stats',), (),
-        _from_pci_stats, saves_time=True),
+        _from_pci_stats, SLOWER),
+    Replaced(
+        scheduler_manager.SchedulerManager, 'select_destinations',
+        ('self', 'context'), ('spec_obj', 'instance_uuids'),
+        _select_destinations, NOT_RESERVED),
+    Replaced(
+        scheduler_utils, 'claim_resources',
+        ('ctx', 'client', 'spec_obj', 'instance_uuid', 'alloc_req'),
+        ('allocation_request_version',), _claim_resources, NOT_RESERVED),
 )

@@ -74,8 +74,8 @@ def reader(
 
 
 def maker(
-    tag_sources: Sequence[base.TagSource], guard: guarded_pools.Guard,
-    spec_obj: typing.Any,
+    tag_sources: Sequence[base.TagSource],
+    guard: guarded_pools.Guard | None, spec_obj: typing.Any,
 ) -> Make:
     """Return what makes the pools of each host of a request.
 
@@ -83,7 +83,8 @@ def maker(
     instance's requests.
 
     :param tag_sources: where tags come from
-    :param guard: what to do when the pools cannot decide
+    :param guard: what to do when the pools cannot decide; None if whoever
+        asks them sees to that
     :param spec_obj: nova.objects.RequestSpec
     """
     demands = device_requests.Demands()
@@ -97,9 +98,11 @@ def maker(
     ) -> objects.PciDevicePoolList:
         host_state, node = host
         made = pool_maker.make(node, groups)
+        args = (made.pools, host_state.numa_topology, made.unknown,
+                numa_guest, demands, made.stored_tags)
         return guarded_pools.GuardedPools(
-            host_state, guard, made.pools, host_state.numa_topology,
-            made.unknown, numa_guest, demands, made.stored_tags)
+            host_state, guard, *args) if guard else (
+            objects.PciDevicePoolList(*args))
     return make
 
 

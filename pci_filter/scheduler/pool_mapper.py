@@ -64,13 +64,13 @@ class PoolMapper:
     """
 
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
-        self._tag_sources = base.load(options)
+        self.tag_sources = base.load(options)
         self._for_all_requests = options.load_for == 'all_requests'
         #: What becomes of hosts about which nothing can be found out.
         self.failures = failures.Failures(options)
         self._unknown = unknown_tags.Reporter()
-        # As they were last given, by UUID.
-        self._cells: Mapping[str, typing.Any] = {}
+        #: CellMappings by UUID, as they were last given.
+        self.cells: Mapping[str, typing.Any] = {}
 
     def is_needed(self, spec_obj: typing.Any) -> bool:
         """Tell whether a request needs pools at all.
@@ -106,7 +106,7 @@ class PoolMapper:
                     len(cells) * len(uuids) > _UUIDS_AHEAD):
                 return None
             return host_pools.reader(
-                self._tag_sources, context,
+                self.tag_sources, context,
                 {cell.uuid: (cell, uuids) for cell in cells}, spec_obj,
                 wait_for_turn=False)
         except Exception:
@@ -163,19 +163,19 @@ class PoolMapper:
         :returns: by the UUID of the compute node; of cells that did not
             answer there are none
         """
-        cells = self._cells
+        cells = self.cells
         uuids: dict[str, dict[str, HostState]] = collections.defaultdict(dict)
         for host_state in host_states:
             if host_state.cell_uuid in cells:
                 uuids[host_state.cell_uuid][host_state.uuid] = host_state
         reader = host_pools.reader(
-            self._tag_sources, request_specs.context(spec_obj),
+            self.tag_sources, request_specs.context(spec_obj),
             {cell_uuid: (cells[cell_uuid], list(of_cell))
              for cell_uuid, of_cell in uuids.items()}, spec_obj,
             wait_for_turn=False, deadline=time.monotonic() + _FOR_WORDS,
             if_idle=True)
         make = host_pools.maker(
-            self._tag_sources, self.failures, spec_obj)
+            self.tag_sources, self.failures, spec_obj)
         return {
             uuid: make(
                 (host_state, host_pools.compute_node(host_state)),
@@ -193,7 +193,7 @@ class PoolMapper:
         reader: cell_reader.CellReader | None,
         began: float,
     ) -> None:
-        cells = self._cells = request_specs.cells_by_uuid(manager, spec_obj)
+        cells = self.cells = request_specs.cells_by_uuid(manager, spec_obj)
         answers = reader.answers(by_cell) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:
@@ -201,7 +201,7 @@ class PoolMapper:
                 context, cells, {uuid: by_cell[uuid] for uuid in missing},
                 spec_obj, began)
         make = host_pools.maker(
-            self._tag_sources, self.failures, spec_obj)
+            self.tag_sources, self.failures, spec_obj)
         for cell_uuid, of_cell in by_cell.items():
             self._map_cell(cells.get(cell_uuid), cell_uuid, of_cell,
                            answers.get(cell_uuid), make, began)
@@ -233,7 +233,7 @@ class PoolMapper:
             deadline = min(now + nova_context.CELL_TIMEOUT, max(
                 began + nova_context.CELL_TIMEOUT, now + _LEAST))
             return host_pools.reader(
-                self._tag_sources, context, wanted, spec_obj,
+                self.tag_sources, context, wanted, spec_obj,
                 deadline=deadline).answers(wanted)
         except Exception as error:
             return dict.fromkeys(by_cell, error)

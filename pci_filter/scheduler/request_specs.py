@@ -39,6 +39,15 @@ def asks_for_devices(spec_obj: typing.Any) -> bool:
         return True
 
 
+def is_forced(spec_obj: typing.Any) -> bool:
+    """Tell whether a request names its hosts, so that no filter is asked.
+
+    :param spec_obj: nova.objects.RequestSpec
+    """
+    return any(field in spec_obj and getattr(spec_obj, field)
+               for field in ('force_hosts', 'force_nodes'))
+
+
 def context(spec_obj: typing.Any) -> typing.Any:
     """Return the context of a request, so that what is logged names it.
 

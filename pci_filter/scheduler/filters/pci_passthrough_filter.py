@@ -29,6 +29,7 @@ from pci_filter.scheduler import late_mapper
 from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
 from pci_filter.scheduler import request_specs
+from pci_filter.scheduler import reserver
 
 #: Where Nova logs what becomes of each candidate.
 _NOVA_LOG: typing.Final = logging.getLogger(filters.__name__)
@@ -54,6 +55,8 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         conf.register_opts(nova.conf.CONF)
         #: Found by the hook.
         self.pool_mapper = pool_mapper.PoolMapper(nova.conf.CONF.pci_filter)
+        self.reserver = reserver.Reserver(
+            nova.conf.CONF, self.pool_mapper.tag_sources)
         driver.DriverManager(HOOK_NAMESPACE, HOOK).driver()
         self._failures = self.pool_mapper.failures
         self._late_mapper = late_mapper.LateMapper(self.pool_mapper)

@@ -328,7 +328,7 @@ class HostFailsTestCase(DegradationTestCase):
         manager = self.our_manager(**options)
         mapper = manager.enabled_filters[0].pool_mapper
         self.source = BrokenForSome(hosts or ('host0',))
-        mapper._tag_sources = [self.source]
+        mapper.tag_sources = [self.source]
         return manager
 
 

@@ -232,7 +232,7 @@ class TestOtherNova(base.NovaTestCase):
         lines = self.log_lines('WARNING pci_filter')
         self.assertEqual([] if not warning else [
             'WARNING pci_filter.scheduler.host_manager This Nova is not one '
-            f'that pci_filter knows: {warning}. {hook.COST}'], lines)
+            f'that pci_filter knows: {warning}. {hook.SLOWER}'], lines)
         for line in lines:
             self.assertRegex(line,
                              documented.pattern('other-nova'))
