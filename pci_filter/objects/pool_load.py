@@ -91,7 +91,7 @@ class PoolMaker:
                 lookup for source, lookup in zip(self._sources, lookups)
                 if not source.stored_tags)
         kinds = self._kinds.setdefault(lookups, {})
-        told = self._told_providers(node, stored_tags)
+        told = self._told_providers(node, groups, stored_tags)
         pools: list[matching.PciDevicePool] = []
         unknown: list[model.DeviceGroup] = []
         has_pf = False
@@ -141,20 +141,34 @@ class PoolMaker:
         return found
 
     def _told_providers(
-        self, node: model.ComputeNode, stored_tags: model.StoredTags,
+        self, node: model.ComputeNode, groups: Groups,
+        stored_tags: model.StoredTags,
     ) -> Container[str] | None:
         """Return the providers that rows can tell; None for any.
 
         Our tracker saves a provider that was made anew, so what its rows tell
-        is true. Nova's own changes it in memory and in the summary only: what
-        a row tells is true while the summary has it as well, for a provider
-        never goes over to another device. To find them costs a tenth of what
-        it costs to parse the summary, and of nearly all hosts that is enough.
+        is true. Nova's own changes it in memory and in the summary; the rows
+        follow late, one by one, or never. Where the summary has none that the
+        rows do not have, and they one for each address, none was made anew,
+        for a provider never goes over to another device: then what they tell
+        is true as far as the summary has it as well. To find that out costs a
+        tenth of what it costs to parse the summary, and of nearly all hosts
+        that is enough.
+
+        Refused: to believe any that the summary has as well. It has an old
+        one, too, while devices that are all in use have been a pool.
         """
         if stored_tags is model.StoredTags.CURRENT or not self._providers:
             return None
-        return frozenset(_PROVIDER.findall(node.summary)) if isinstance(
-            node.summary, str) else ()
+        if not isinstance(node.summary, str):
+            return ()
+        in_summary = frozenset(_PROVIDER.findall(node.summary))
+        in_rows: dict[str, str] = {}
+        for group in groups.values():
+            for rp_uuid in group.rp_uuids:
+                if in_rows.setdefault(group.kind.address, rp_uuid) != rp_uuid:
+                    return ()
+        return in_summary if in_summary.issubset(in_rows.values()) else ()
 
     def _rp_uuid(
         self, node: model.ComputeNode, group: model.DeviceGroup,

@@ -71,7 +71,8 @@ class TagSource(abc.ABC):
 
         Asked where the rows do not tell it, because nova-compute wrote them
         before it reported the devices to placement, and where Nova's own
-        nova-compute runs and the summary has not what they tell.
+        nova-compute runs and they and the summary differ in the providers
+        that they have, or the rows have several for one address.
         """
         return None
 

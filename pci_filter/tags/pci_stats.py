@@ -61,7 +61,12 @@ class PciStatsTags(base.TagSource):
     def rp_uuid(
         self, node: model.ComputeNode, kind: model.DeviceKind,
     ) -> str | None:
-        """Return the provider that all pools of these devices agree on."""
+        """Return the provider that all pools of these devices agree on.
+
+        Those of another netdev do not count unless it takes them: one of them
+        may be used up, and such a pool keeps the provider that it had when
+        nova-compute makes new ones.
+        """
         key = _kind_key(kind)
         if isinstance(node.summary, str):
             pools = _parsed(node.summary).get(key, [])
@@ -71,15 +76,22 @@ class PciStatsTags(base.TagSource):
                      if isinstance(pool, Mapping)
                      and pool.get('address') == kind.address
                      and _summary_key(pool) == key]
-        return model.agreed_provider(
-            rp_uuid for pool in pools
-            if isinstance(rp_uuid := pool.get('rp_uuid'), str))
+        return _provider([
+            pool for pool in pools
+            if pool.get('parent_ifname') == kind.parent_ifname
+        ]) or _provider(pools)
 
 
 # Asked for one kind of devices of a node after the other.
 @functools.lru_cache(maxsize=8)
 def _parsed(text: str) -> dict[_Key, _Pools]:
     return _by_key(summary.parse(text) or ())
+
+
+def _provider(pools: _Pools) -> str | None:
+    return model.agreed_provider(
+        rp_uuid for pool in pools
+        if isinstance(rp_uuid := pool.get('rp_uuid'), str))
 
 
 def denied(node: model.ComputeNode, stored: base.StoredTags) -> int:

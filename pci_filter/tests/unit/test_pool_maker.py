@@ -167,6 +167,23 @@ class TestProviders(base.UnitTestCase):
             'y', sources=[source], summary='{"rp_uuid": "y"}'))
         self.assertEqual([], source.rp_uuids)
 
+    def test_rows_that_the_summary_may_not_confirm(self):
+        """It has more than they, or they have several for one address."""
+        group = builders.device_group(rp_uuids='y')
+        for summary, address, rp_uuid, expected in (
+                ('yz', '0000:82:00.0', 'z', 'y'),
+                ('yz', '0000:82:00.0', 'w', 'x'),
+                ('y', '0000:82:00.0', 'z', 'y'),
+                ('yz', group.kind.address, 'z', 'x')):
+            source = CountingSource(rp_uuid='x')
+            pools, *_ = pool_load.PoolMaker([source]).make(
+                _node()._replace(summary=' '.join(
+                    f'"rp_uuid": "{one}"' for one in summary)),
+                _groups(group, builders.device_group(
+                    0, rp_uuids=rp_uuid, parent_ifname='old1',
+                    address=address)))
+            self.assertEqual([expected], [pool.rp_uuid for pool in pools])
+
     def test_first_source_that_knows(self):
         sources = [CountingSource(rp_uuid=rp_uuid)
                    for rp_uuid in (None, 'x', 'y')]

@@ -173,6 +173,20 @@ class TestSharedLookups(base.UnitTestCase):
         self.assertIsNone(self.source.rp_uuid(
             node(self.text(builders.vf())), VF))
 
+    def test_pool_of_the_same_netdev_tells_the_provider(self):
+        pools = (builders.vf(rp=builders.RP1, parent_ifname='ens1'),
+                 builders.vf(rp=builders.RP2, parent_ifname='old1'),
+                 builders.vf(parent_ifname='new1'))
+        for summary in (pools, self.text(*pools)):
+            self.assertEqual(
+                [builders.RP1, builders.RP2, None, None, None],
+                [self.source.rp_uuid(node(summary), dataclasses.replace(
+                    VF, parent_ifname=name))
+                 for name in ('ens1', 'old1', 'new1', 'ens2', None)])
+        for name in ('ens1', 'new1', None):
+            self.assertEqual(builders.RP1, self.source.rp_uuid(
+                node(pools[::2]), dataclasses.replace(VF, parent_ifname=name)))
+
     def test_tags_differ(self):
         summaries = [
             [builders.vf()], [builders.vf(tier='gold')],

@@ -12,6 +12,9 @@
 
 """A claim that placement has allocated fails where any provider is split."""
 
+from oslo_utils import uuidutils
+
+from pci_filter.fixture import compute_host
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter import objects
@@ -68,6 +71,14 @@ class TestSplitProvider(base.NovaTestCase):
         return (bool(passing),
                 self.cloud.claim_error(host, [claimed]) is None)
 
+    def report(self, host, tracker):
+        """Do what nova.compute.pci_placement_translator does, and save."""
+        for device in tracker.pci_devs:
+            device.extra_info['rp_uuid'] = self.providers[device.vendor_id]
+        tracker.stats.populate_pools_metadata_from_assigned_devices()
+        with self.cloud.transaction(host.cell) as context:
+            compute_host.save(context, host, tracker)
+
     def test_other_devices_of_the_host(self):
         host = self.add(SPLIT)
         for options in ({}, {'device_spec': list(SPLIT)}):
@@ -122,3 +133,28 @@ class TestSplitProvider(base.NovaTestCase):
                 ({}, False), ({'device_spec': list(SPLIT)}, True)):
             self.assertEqual(
                 (passes, True), self.verdicts(host, GPU, **options), options)
+
+    def test_provider_made_anew_while_a_pool_is_used_up(self):
+        """A limit that the README names, until nova-compute is restarted.
+
+        The used up pool keeps the old provider, so nova-compute finds no
+        provider split, while the summary does not tell which pool is used up.
+        """
+        host = self.add(SPLIT)
+        self.cloud.claim(host, [scheduling.pci_request(
+            {**NIC, 'color': 'red'})])
+        new = self.providers[NIC['vendor_id']] = uuidutils.generate_uuid()
+        running = self.cloud.running(host)
+        self.report(host, running)
+        self.assertTrue(running.stats.support_requests([
+            scheduling.pci_request(
+                {**NIC, 'rp_uuids': new}, alias_name='alias')], None))
+        known = {'device_spec': list(SPLIT)}
+        self.assertFalse(self.verdicts(host, NIC)[0])
+        self.assertFalse(self.verdicts(host, NIC, **known)[0])
+        self.assertFalse(self.verdicts(host, GPU)[0])
+        self.assertTrue(self.verdicts(host, GPU, **known)[0])
+        self.report(host, self.cloud.tracker(host))
+        for spec in (NIC, GPU):
+            for options in ({}, known):
+                self.assertTrue(self.verdicts(host, spec, **options)[0])

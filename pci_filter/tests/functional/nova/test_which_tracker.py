@@ -78,9 +78,10 @@ class TestProviderMadeAnew(_TestCase):
         running.stats.populate_pools_metadata_from_assigned_devices()
         self.cloud.save(self.host)
 
-    def ask(self, provider):
+    def ask(self, provider, **spec):
         """Return whether the host passes and whether its claim succeeds."""
-        spec = {'vendor_id': GPU.vendor_id, 'product_id': GPU.product_id}
+        spec = spec or {
+            'vendor_id': GPU.vendor_id, 'product_id': GPU.product_id}
         request = scheduling.pci_request(spec, alias_name='gpu')
         claimed = scheduling.pci_request(
             {**spec, 'rp_uuids': provider}, alias_name='gpu')
@@ -108,6 +109,81 @@ class TestProviderMadeAnew(_TestCase):
 
         self.cloud.falsify_summary(self.host, drop_provider)
         self.assertEqual((True, False), self.ask(self.OLD))
+
+    def add_port(self):
+        """Add a port of which one function has the former name of its netdev.
+
+        :returns: its functions, and the provider that their rows name
+        """
+        card = hardware.INTEL_X710
+        _, *functions = hardware.network_card(card, 0x81, 0, 1, 4)
+        functions[0]['parent_ifname'] = 'old0'
+        self.host = self.cloud.add_host(
+            0, 'host0', functions, [json.dumps(
+                {'product_id': card.vf_product_id})], in_placement=True)
+        first, = {row['rp_uuid'] for row in self.extra_infos()}
+        return functions, first
+
+    def use_up(self):
+        """Claim that one, the only one of its pool.
+
+        Nova keeps the pool, and gives no new provider to one without devices.
+        """
+        self.assertEqual(1, len(self.cloud.claim(self.host, [
+            scheduling.pci_request({'parent_ifname': 'old0'})])))
+
+    def extra_infos(self):
+        return [json.loads(row['extra_info'])
+                for row in self.cloud.rows(self.host).values()]
+
+    def check_port(self, *old):
+        self.assertEqual((True, True), self.ask_port(self.NEW))
+        for provider in old:
+            self.assertEqual((False, False), self.ask_port(provider))
+
+    def ask_port(self, provider):
+        return self.ask(
+            provider, product_id=hardware.INTEL_X710.vf_product_id)
+
+    def test_pool_that_is_used_up(self):
+        """It has the old one as the rows do, and both are out of date."""
+        _, first = self.add_port()
+        self.use_up()
+        self.report(self.NEW)
+        self.assertIn(first, self.cloud.summary(self.host))
+        self.check_port(first)
+
+    def test_made_anew_twice(self):
+        """The rows have the first, and a pool that is used up the next."""
+        _, first = self.add_port()
+        self.report(self.OLD)
+        self.use_up()
+        self.report(self.NEW)
+        self.assertIn(self.OLD, self.cloud.summary(self.host))
+        self.check_port(first, self.OLD)
+
+    def test_rows_that_name_both(self):
+        """nova-compute saves the new one with what else it saves of a row.
+
+        That is of devices that are free then.
+        """
+        functions, first = self.add_port()
+        self.use_up()
+        self.report(self.NEW)
+        self.cloud.running(
+            self.host).update_devices_from_hypervisor_resources(
+                json.dumps(functions))
+        self.cloud.save(self.host)
+        self.assertEqual(
+            [first] + [self.NEW] * 3,
+            [row['rp_uuid'] for row in self.extra_infos()])
+        for function in functions[1:]:
+            self.check_port(first)
+            self.cloud.execute(self.host.cell, (
+                "UPDATE pci_devices SET extra_info = REPLACE(extra_info, "
+                f"'{self.NEW}', '{first}') "
+                f"WHERE address = '{function['address']}'"))
+        self.check_port(first)
 
     def test_our_tracker(self):
         """It saves the new one in the rows, which tell more than a summary."""
