@@ -29,7 +29,12 @@ import typing
 from nova import objects as nova_objects
 from nova.virt import hardware
 
+from pci_filter import matching
 from pci_filter import objects
+
+#: Why it need not help that the host has another place.
+_NOTE: typing.Final = (
+    'nova-compute places the guest as if no device excluded another')
 
 
 def looks_for_place(host_state: typing.Any, spec_obj: typing.Any) -> bool:
@@ -96,6 +101,25 @@ def first_cells(
     """
     return place(host_state, spec_obj, mapping,
                  host_state.pci_stats.without_relatives())
+
+
+def explain(
+    host_state: typing.Any, spec_obj: typing.Any, mapping: typing.Any,
+) -> matching.Explanation:
+    """Return why a claim does not succeed where it places the guest.
+
+    The parameters are those of :func:`can_be_claimed`. If the claim finds no
+    place, that is explained where NUMATopologyFilter would place the guest.
+    """
+    pools = host_state.pci_stats
+    cells = first_cells(host_state, spec_obj, mapping)
+    if cells is None:
+        cells = place(host_state, spec_obj, mapping, pools)
+        pools = pools.without_relatives()
+    explained: matching.Explanation = pools.explain_requests(
+        spec_obj.pci_requests.requests, mapping, cells)
+    return explained._replace(note=', '.join(
+        filter(None, (explained.note, _NOTE))))
 
 
 def place(

@@ -31,6 +31,7 @@ from pci_filter import objects
 from pci_filter.objects import reasons
 from pci_filter.scheduler import candidates as candidates_module
 from pci_filter.scheduler import failures
+from pci_filter.scheduler import first_place
 
 LOG = logging.getLogger(__name__)
 
@@ -174,13 +175,22 @@ class Rejections:
         try:
             # The candidate that got furthest says most.
             return max(
-                (pools.explain_requests(
-                    self._spec_obj.pci_requests.requests,
-                    candidate['mappings']) for candidate in candidates),
-                key=_progress)
+                (self._explain_candidate(host_state, candidate['mappings'])
+                 for candidate in candidates), key=_progress)
         except Exception as error:
             # Saying why must not be what fails the request.
             return f'not explained, {type(error).__name__}: {error}'
+
+    def _explain_candidate(
+        self, host_state: HostState, mapping: typing.Any,
+    ) -> matching.Explanation:
+        """Return why devices cannot be claimed, or not where a guest goes."""
+        pools = host_state.pci_stats
+        explained: matching.Explanation = pools.explain_requests(
+            self._spec_obj.pci_requests.requests, mapping)
+        if explained.fits and first_place.matters(host_state, self._spec_obj):
+            return first_place.explain(host_state, self._spec_obj, mapping)
+        return explained
 
 
 def _progress(explained: matching.Explanation) -> tuple[int, int]:

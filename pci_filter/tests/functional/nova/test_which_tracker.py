@@ -16,6 +16,7 @@ The same for all of them: a claim by the tracker that runs there is the truth.
 """
 
 import json
+import logging
 
 from nova import objects as nova_objects
 from nova.pci import manager as nova_manager
@@ -26,6 +27,7 @@ from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter import model
 from pci_filter.scheduler import guarded_pools
+from pci_filter.scheduler import rejections
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import claims
 from pci_filter.tests.functional.nova import documented
@@ -312,6 +314,8 @@ class TestFirstPlace(_TestCase):
     not get as far as to see that with the function the port goes.
     """
 
+    log_level = logging.DEBUG
+
     def setUp(self):
         super().setUp()
         ports = [
@@ -352,8 +356,28 @@ class TestFirstPlace(_TestCase):
             self.assertEqual(expected, self.passes(
                 self.requests, guest=self.guest, filters=filters), filters)
 
+    def check_words(self, debug, info):
+        """Check what is said of the only host and its second request.
+
+        In either order of the filters the same is said.
+        """
+        note = 'nova-compute places the guest as if no device excluded another'
+        for words, level in ((debug, 'DEBUG'), (info, 'INFO')):
+            lines = self.log_lines(f'{level} {rejections.__name__} ')
+            self.assertEqual(2, len(lines))
+            for line in lines:
+                self.assertIn(f'request {self.requests[1].request_id} '
+                              f'asks for 2: {words}', line)
+                self.assertIn(note, line)
+
     def test_nova_tracker(self):
         self.check(False)
+        self.check_words(
+            '6 free, 5 match physical_network=physnet1, remote_managed=False, '
+            '2 are on the right NUMA node, 0 are no physical function (',
+            '5 of 7 devices carry physical_network=physnet1, '
+            'remote_managed=False, 5 are left, 2 are on the right NUMA node '
+            '(policy preferred, guest on 0, 1), 0 are no physical function (')
 
     def test_our_tracker(self):
         self.check(True, our_tracker.PciDevTracker)
@@ -387,6 +411,10 @@ class TestFirstPlace(_TestCase):
         self.override('pci_filter', tag_sources=['device_spec'],
                       device_spec=known)
         self.check(False)
+        self.check_words(
+            '3 free, 1 are on the right NUMA node (',
+            '4 PFs 8086:1528, 3 are left, 1 is on the right NUMA node (policy '
+            'legacy, guest on 0) (')
 
     def test_one_request_needs_no_place(self):
         """One request excludes nothing that it asks for itself."""
