@@ -84,18 +84,9 @@ class Failures:
     def host_failed(self, host_state: HostState, error: Exception) -> None:
         """Degrade a host of which no pools could be made."""
         self._degrade(host_state)
-        number = self._unmade.number(_subject(host_state), _kind(error))
-        if number:
-            LOG.log(
-                _level(number),
-                'The PCI pools of host %(host)s, node %(node)s in cell '
-                '%(cell)s could not be made: %(failure)s. Until they can, '
-                '%(consequence)s.', self._of_host(host_state, error))
-        if number == host_troubles.TOLD + 1:
-            LOG.warning(
-                'The PCI pools of more than %(told)d hosts could not be made: '
-                '%(kind)s. The others are told of at DEBUG only.',
-                {'told': host_troubles.TOLD, 'kind': _kind(error)})
+        self._tell(
+            self._unmade, host_state, error, 'could not be made',
+            'Until they can, %(consequence)s.')
 
     def host_succeeded(
         self, cell_uuid: str, node: model.ComputeNode,
@@ -121,26 +112,37 @@ class Failures:
             instead = guarded_pools.NoPools()
             setattr(host_state, UNREADABLE, True)
         host_state.pci_stats = instead
-        self._tell_undecided(host_state, error)
+        if self._tell(
+                self._undecided, host_state, error,
+                'could not decide about a request',
+                'For such requests, %(consequence)s. Please report this.'):
+            LOG.debug('Where that failed:', exc_info=error)
         return instead
 
-    def _tell_undecided(
-        self, host_state: HostState, error: Exception,
-    ) -> None:
-        number = self._undecided.number(_subject(host_state), _kind(error))
+    def _tell(
+        self, troubles: host_troubles.HostTroubles, host_state: HostState,
+        error: Exception, what: str, then: str,
+    ) -> bool:
+        """Log what is wrong with a host, unless that was told already.
+
+        :param troubles: what was told already
+        :param what: went wrong with the pools, in words
+        :param then: what follows, with the names of :meth:`_of_host`
+        :returns: whether anything was logged of this host
+        """
+        number = troubles.number(_subject(host_state), _kind(error))
         if number:
             LOG.log(
                 _level(number),
                 'The PCI pools of host %(host)s, node %(node)s in cell '
-                '%(cell)s could not decide about a request: %(failure)s. '
-                'For such requests, %(consequence)s. Please report this.',
+                f'%(cell)s {what}: %(failure)s. {then}',
                 self._of_host(host_state, error))
-            LOG.debug('Where that failed:', exc_info=error)
         if number == host_troubles.TOLD + 1:
             LOG.warning(
-                'The PCI pools of more than %(told)d hosts could not decide '
-                'about a request: %(kind)s. The others are told of at DEBUG '
-                'only.', {'told': host_troubles.TOLD, 'kind': _kind(error)})
+                f'The PCI pools of more than %(told)d hosts {what}: '
+                '%(kind)s. The others are told of at DEBUG only.',
+                {'told': host_troubles.TOLD, 'kind': _kind(error)})
+        return bool(number)
 
     def reservation_failed(self, error: Exception) -> None:
         """Note that a server goes on without a reservation."""
