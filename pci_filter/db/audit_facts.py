@@ -229,10 +229,10 @@ def _read_instances(
         connection, facts.Instance, sa.select(
             _INSTANCES.uuid, _INSTANCES.host, _INSTANCES.node,
             _INSTANCES.deleted, _EXTRA.pci_requests,
-        ).select_from(tables.instances.outerjoin(
-            tables.instance_extra, sa.and_(
-                _EXTRA.instance_uuid == _INSTANCES.uuid,
-                _EXTRA.deleted == 0))), _INSTANCES.uuid, uuids)
+        ).select_from(_with_live(
+            tables.instances, tables.instance_extra,
+            _EXTRA.instance_uuid == _INSTANCES.uuid)),
+        _INSTANCES.uuid, uuids)
 
 
 def _read_holdings(
@@ -243,10 +243,17 @@ def _read_holdings(
         connection, facts.Holding, sa.select(
             _DEVICES.id, _DEVICES.instance_uuid, _DEVICES.request_id,
             _NODES.host, _NODES.hypervisor_hostname,
-        ).select_from(tables.pci_devices.outerjoin(
-            tables.compute_nodes, sa.and_(
-                _NODES.id == _DEVICES.compute_node_id, _NODES.deleted == 0))
+        ).select_from(_with_live(
+            tables.pci_devices, tables.compute_nodes,
+            _NODES.id == _DEVICES.compute_node_id)
         ).where(_DEVICES.deleted == 0), _DEVICES.instance_uuid, uuids)
+
+
+def _with_live(
+    table: sa.Table, other: sa.Table, belongs: sa.ColumnElement[bool],
+) -> sa.Join:
+    """Join all rows of a table with those of another not deleted."""
+    return table.outerjoin(other, sa.and_(belongs, other.c.deleted == 0))
 
 
 def _read_migrations(
