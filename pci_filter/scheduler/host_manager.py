@@ -33,6 +33,7 @@ from pci_filter import known_nova
 from pci_filter.scheduler import candidates
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import host_states
+from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import reserving
 
 LOG = logging.getLogger(__name__)
@@ -201,7 +202,8 @@ def _get_host_states_by_uuids(
         context, manager, found, spec_obj, reader, began))
     request = reserving.current()
     if request is not None:
-        request.note_hosts(host_states, mapper.cells)
+        request.note_hosts(
+            host_states, request_specs.cells_by_uuid(manager, spec_obj))
     return candidates.counted(host_states)
 
 
@@ -229,8 +231,8 @@ def _select_destinations(
     call: _Call, manager: typing.Any, *_args: typing.Any,
     **_kwargs: typing.Any,
 ) -> typing.Any:
-    reserver = _of_filters(manager.host_manager, 'reserver')
-    mapper = _mapper(manager.host_manager)
+    hosts = getattr(manager, 'host_manager', None)
+    reserver, mapper = _of_filters(hosts, 'reserver'), _mapper(hosts)
     if mapper is None or reserver is None or not reserver.store.keeps or (
             reserving.current() is not None):
         return call()
@@ -238,14 +240,15 @@ def _select_destinations(
 
 
 def _claim_resources(
-    call: _Call, context: typing.Any, _client: typing.Any,
-    spec_obj: typing.Any, instance_uuid: str, alloc_req: typing.Any,
-    *_args: typing.Any, **_kwargs: typing.Any,
+    call: _Call, ctx: typing.Any, client: typing.Any, spec_obj: typing.Any,
+    instance_uuid: str, alloc_req: typing.Any, *_args: typing.Any,
+    **_kwargs: typing.Any,
 ) -> typing.Any:
+    # Named as Nova's are, since anybody may give them by keyword.
     request = reserving.current()
     if request is None:
         return call()
-    return request.claim(call, context, spec_obj, instance_uuid, alloc_req)
+    return request.claim(call, ctx, spec_obj, instance_uuid, alloc_req)
 
 
 #: The first is what all rests on.

@@ -69,8 +69,8 @@ class PoolMapper:
         #: What becomes of hosts about which nothing can be found out.
         self.failures = failures.Failures(options)
         self._unknown = unknown_tags.Reporter()
-        #: CellMappings by UUID, as they were last given.
-        self.cells: Mapping[str, typing.Any] = {}
+        # As they were last given, by UUID.
+        self._cells: Mapping[str, typing.Any] = {}
 
     def is_needed(self, spec_obj: typing.Any) -> bool:
         """Tell whether a request needs pools at all.
@@ -163,7 +163,7 @@ class PoolMapper:
         :returns: by the UUID of the compute node; of cells that did not
             answer there are none
         """
-        cells = self.cells
+        cells = self._cells
         uuids: dict[str, dict[str, HostState]] = collections.defaultdict(dict)
         for host_state in host_states:
             if host_state.cell_uuid in cells:
@@ -193,7 +193,7 @@ class PoolMapper:
         reader: cell_reader.CellReader | None,
         began: float,
     ) -> None:
-        cells = self.cells = request_specs.cells_by_uuid(manager, spec_obj)
+        cells = self._cells = request_specs.cells_by_uuid(manager, spec_obj)
         answers = reader.answers(by_cell) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:

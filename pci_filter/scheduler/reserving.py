@@ -43,6 +43,10 @@ LOG = logging.getLogger(__name__)
 #: How many hosts the line tells of on which all that is free is reserved.
 _SHOWN: typing.Final = 5
 
+#: What may have taken the time that it is allowed.
+_KEEPS_WAITING: typing.Final = (
+    reservations.StoreError, reserver_module.CellUnreadable)
+
 HostState = typing.Any
 
 _running: contextvars.ContextVar[Request | None] = contextvars.ContextVar(
@@ -98,8 +102,9 @@ class Request:
         self._made: list[_Reserved] = []
         self._refused: dict[
             str, tuple[HostState, reservations.Refused]] = {}
-        # Each failure may have cost the time that the store may take.
-        self._store_works = True
+        # No later instance of the request waits for what has kept an earlier
+        # one waiting.
+        self._gave_up = False
 
     def note_hosts(
         self, host_states: Iterable[HostState],
@@ -162,7 +167,7 @@ class Request:
         """Return what was reserved, None to go on without."""
         try:
             host_state, cell = self._chosen(alloc_req)
-            if cell is None or not self._store_works or not (
+            if cell is None or self._gave_up or not (
                     request_specs.asks_for_devices(spec_obj)
                     and reserver_module.has_pools(host_state)):
                 return None
@@ -172,7 +177,7 @@ class Request:
                 return None
             made = self._reserver.reserve(node, instance_uuid)
         except Exception as error:
-            self._store_works = not isinstance(error, reservations.StoreError)
+            self._gave_up = isinstance(error, _KEEPS_WAITING)
             self._failures.reservation_failed(error)
             return None
         self._failures.reservation_succeeded()
@@ -201,17 +206,17 @@ class Request:
         return None, None
 
     def _release(self, made: _Reserved, reason: str) -> None:
+        if self._gave_up:
+            return
         try:
-            if self._store_works:
-                self._reserver.release(
-                    made.host_state.uuid, made.reservation)
-                LOG.debug(
-                    'Reservation on host %(host)s for instance %(instance)s '
-                    'is given back: %(reason)s',
-                    {'host': made.host_state.host, 'reason': reason,
-                     'instance': made.reservation.instance_uuid})
+            self._reserver.release(made.host_state.uuid, made.reservation)
+            LOG.debug(
+                'Reservation on host %(host)s for instance %(instance)s is '
+                'given back: %(reason)s', {
+                    'host': made.host_state.host, 'reason': reason,
+                    'instance': made.reservation.instance_uuid})
         except Exception as error:
-            self._store_works = False
+            self._gave_up = isinstance(error, _KEEPS_WAITING)
             self._failures.reservation_failed(error)
 
 
