@@ -133,14 +133,15 @@ def contradicts(
 
     :param pools: the pools of one kind of devices
     :param stored: the tags that are stored with these devices
-    :returns: whether there is exactly one pool and something is stored, but
-        nothing that equals its tags. Of several pools one may be missing
+    :returns: whether the pools have the same tags and something is stored,
+        but nothing that equals these. Where they differ one may be missing
         because the summary has drifted, so they deny nothing.
     """
-    if len(pools) != 1:
-        return False
-    found = list(map(_compared, stored))
-    return bool(found) and _compared(pools[0]) not in found
+    said = [*map(_compared, pools)]
+    found = [*map(_compared, stored)]
+    return bool(
+        found and said and said.count(said[0]) == len(said)
+        and said[0] not in found)
 
 
 def _compared(tags: Mapping[str, object]) -> dict[str, str]:

@@ -119,18 +119,17 @@ class _Summary:
     """
 
     def __init__(self, pools: Iterable[Mapping[str, object]]) -> None:
-        by_key = _by_key(pools)
-        self._tags = {key: _common(found) for key, found in by_key.items()}
-        self._numbers = {key: len(found) for key, found in by_key.items()}
+        self._pools = _by_key(pools)
+        self._tags = {key: _common(found)
+                      for key, found in self._pools.items()}
 
     def __call__(self, kind: model.DeviceKind) -> model.Tags | None:
         """Return the tags of devices; a look-up of the base module."""
         return self._tags.get(_kind_key(kind))
 
-    def pools(self, key: _Key) -> list[model.Tags]:
-        """Return, for each pool of such devices, what all of them agree on."""
-        number = self._numbers.get(key, 0)
-        return [self._tags[key]] * number if number else []
+    def pools(self, key: _Key) -> _Pools:
+        """Return the pools of such devices."""
+        return self._pools.get(key, [])
 
 
 def _summary_of(node: model.ComputeNode) -> _Summary:

@@ -235,6 +235,20 @@ class TestBackToStock(_TestCase):
         self.assertIs(
             model.StoredTags.STALE, self.state.pci_stats.stored_tags)
 
+    def test_tags_changed_where_netdevs_differ(self):
+        """The summary has a pool for each, and all say the same."""
+        # The port is another kind of device, with a pool of its own.
+        _, *self.devices = self.devices
+        self.devices[-1]['parent_ifname'] = 'renamed0'
+        self.host = self.cloud.start_anew(
+            self.host, self.devices, [self.spec('physnet1')])
+        self.go_back('physnet2')
+        self.assertIn('renamed0', self.cloud.summary(self.host))
+        self.assertTrue(self.ask('physnet2'))
+        self.assertFalse(self.ask('physnet1'))
+        self.assertIs(
+            model.StoredTags.STALE, self.state.pci_stats.stored_tags)
+
     def test_one_warning(self):
         self.go_back('physnet2')
         manager = self.our_manager()
