@@ -66,12 +66,16 @@ class DeploymentTestCase(testtools.TestCase):
 
     # What an operator does.
 
-    def request(self, alias):
-        """Ask for a server with the devices of a flavor; return its id."""
+    def flavor(self, alias):
+        """Return the id of the flavor with these devices."""
         if alias not in self.flavors:
             self.flavors[alias] = self.api.create_flavor(
                 alias, {'pci_passthrough:alias': alias})
-        return self.api.create_server(alias, self.flavors[alias])
+        return self.flavors[alias]
+
+    def request(self, alias):
+        """Ask for a server with the devices of a flavor; return its id."""
+        return self.api.create_server(alias, self.flavor(alias))
 
     def boot(self, alias):
         """Boot a server, which has to land exactly if there is room for it.

@@ -23,7 +23,7 @@ OUR_LINES = (
     'available_filters = pci_filter.scheduler.filters.all_filters',
 )
 
-SCHEDULER_WORKERS = 2
+SCHEDULER_WORKERS = 4
 
 # Those that the API's user would get from Keystone.
 IDENTITY = {'X-Auth-Token': 'none', 'X-User-Id': 'operator',

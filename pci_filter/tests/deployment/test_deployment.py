@@ -22,9 +22,13 @@ import unittest
 
 from pci_filter.tests.deployment import base
 from pci_filter.tests.deployment import books
+from pci_filter.tests.deployment import bursts
 from pci_filter.tests.deployment import configuration
 from pci_filter.tests.deployment import hosts
 from pci_filter.tests.deployment import processes
+
+#: How often a burst is repeated: what races does not fail each time.
+BURSTS = 5
 
 
 def load_tests(loader, standard_tests, pattern):
@@ -60,24 +64,25 @@ class TestDeployment(base.DeploymentTestCase):
         self.delete_all()
 
     def test_all_at_once(self):
-        self.say('Request more than there is, without waiting')
-        requested = [self.request('gpu:1') for _ in range(9)]
-        settled = [self.settled(uuid) for uuid in requested]
-        refused = [server for server in settled
-                   if server['status'] != 'ACTIVE']
-        lost = 0
-        for server in refused:
-            message = server['fault']['message']
-            # Those that have chosen the same device: its claim decides.
-            lost += 'Exceeded maximum number of retries' in message
-            self.assertRegex(
-                message, 'No valid host|Exceeded maximum number of retries')
-        self.say(f'{len(settled) - len(refused)} land, '
-                 f'{len(refused) - lost} are refused, {lost} lose the race')
-        self.assertGreaterEqual(len(refused), 3)
-        self.delete(*refused)
-        self.boot_until_refused('gpu:1')
-        self.delete_all()
+        free = self.free('gpu')
+        for number in range(BURSTS):
+            self.say(f'Request {free + 3} at once for {free} devices, '
+                     f'{number + 1} of {BURSTS}')
+            outcome = bursts.run(
+                self.cloud, self.flavor('gpu:1'), free + 3)
+            self.say(str(outcome))
+            self.assertEqual(
+                (free, 3, 0, 0, []),
+                (outcome.landed, outcome.refused, outcome.retries_exceeded,
+                 outcome.failed_claims, outcome.other_faults))
+            self.check()
+            # A refused one was sent nowhere, the others to one place.
+            for server in self.api.list_servers():
+                landed = server['OS-EXT-SRV-ATTR:host']
+                self.assertEqual(
+                    [landed] if landed else [], self.tried_on(server))
+            # The next one finds devices of which others had reservations.
+            self.delete_all()
 
     def test_falsified_summaries(self):
         self.addCleanup(self.cloud.books.restore)
