@@ -39,6 +39,7 @@ from benchmarks.cases import no_pci
 from benchmarks.cases import numa
 from benchmarks.cases import pci_part
 from benchmarks.cases import profile
+from benchmarks.cases import reservation
 from benchmarks import options as options_module
 from benchmarks import picture
 from benchmarks import plan as plan_module
@@ -47,7 +48,8 @@ from benchmarks import results
 
 #: Cases at every number of hosts, at the main one, and at the largest.
 _ALWAYS: typing.Final = (pci_part,)
-_MAIN: typing.Final = (decisions, loading, no_pci, profile, numa)
+_MAIN: typing.Final = (
+    decisions, loading, no_pci, reservation, profile, numa)
 _LARGEST: typing.Final = (flatness, memory)
 
 #: Cases with hosts of their own.

@@ -21,8 +21,8 @@ import typing
 MAIN_SIZE: typing.Final = 1000
 
 CASES: typing.Final = (
-    'decision', 'requests', 'numa', 'load', 'nopci', 'flat', 'memory',
-    'profile', 'micro', 'claim', 'cells')
+    'decision', 'requests', 'numa', 'load', 'nopci', 'reservation', 'flat',
+    'memory', 'profile', 'micro', 'claim', 'cells')
 
 
 @dataclasses.dataclass(frozen=True)
