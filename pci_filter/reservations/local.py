@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import os
 import random
 import sqlite3
@@ -161,8 +162,13 @@ class LocalStore(store.Store):
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        # Nobody else is to read or write what SQLite is about to make.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Nobody else is to read or write what SQLite is about to make. One
+        # that is there already must not be opened like this: to close it
+        # would give up the locks that another store of this process has on
+        # it, and whoever closes it last would remove the log in use.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(
             self._path, timeout=0, isolation_level=None,
             check_same_thread=False)
