@@ -23,7 +23,8 @@ and SQLite's own waiting, which would stop all green threads of a worker.
 Invariants. A connection is used by the process that opened it and, under
 ``_lock``, by one thread at a time; nothing waits while it is held. One that a
 parent has opened is neither used nor closed by its children: to close it would
-give up the parent's locks.
+give up the parent's locks. Who only wants to see reservations has a connection
+for the moment, which makes and writes nothing.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
+import errno
 import os
+import pwd
 import random
 import sqlite3
 import threading
 import time
 import typing
+from urllib import parse
 
 from oslo_config import cfg
 
@@ -60,11 +64,6 @@ _SCHEMA: typing.Final = '''
 #: Seconds until a busy file is tried again.
 _AGAIN: typing.Final = 0.002
 
-#: UUIDs in one statement; SQLite takes 999 parameters before 3.32.
-_AT_ONCE: typing.Final = 500
-
-_Statement = Callable[[sqlite3.Connection], typing.Any]
-
 
 class LocalStore(store.Store):
     """Keeps reservations in ``[pci_filter]reservation_file``.
@@ -84,9 +83,9 @@ class LocalStore(store.Store):
 
     def read(self, node_uuid: str, seconds: float) -> store.Record:
         """Return what there is of a compute node."""
-        found = self._run(lambda connection: connection.execute(
+        found = self._run(lambda: self._execute(
             'SELECT token, text, expires FROM reservations '
-            'WHERE node_uuid = ?', (node_uuid,)).fetchone(), seconds)
+            'WHERE node_uuid = ?', node_uuid).fetchone(), seconds)
         if found is None:
             return store.NO_RECORD
         token, text, expires = found
@@ -111,26 +110,80 @@ class LocalStore(store.Store):
                 'UPDATE reservations SET token = ?, text = ?, expires = ? '
                 'WHERE node_uuid = ? AND token = ?')
             values.append(token)
-        replaced: bool = self._run(lambda connection: connection.execute(
-            statement, values).rowcount == 1, seconds)
+        replaced: bool = self._run(lambda: self._execute(
+            statement, *values).rowcount == 1, seconds)
         return replaced
 
     def read_many(
         self, node_uuids: Sequence[str], seconds: float,
     ) -> Mapping[str, str]:
         """Return the texts of those of some nodes that have a record."""
-        texts: dict[str, str] = {}
-        for first in range(0, len(node_uuids), _AT_ONCE):
-            some = node_uuids[first:first + _AT_ONCE]
-            marks = ', '.join('?' * len(some))
-            texts.update(self._run(lambda connection: connection.execute(
-                'SELECT node_uuid, text FROM reservations '
-                f'WHERE expires > ? AND node_uuid IN ({marks})',
-                (time.time(), *some)).fetchall(), seconds))
-        return texts
+        if self.nothing_kept():
+            return {}
+        # All of them: there are few, and most of the nodes have none.
+        found = self._run(lambda: self._seen(
+            'SELECT node_uuid, text FROM reservations WHERE expires > ?',
+            (time.time(),)), seconds)
+        wanted = frozenset(node_uuids)
+        return {node_uuid: text for node_uuid, text in found
+                if node_uuid in wanted}
 
-    def _run(self, statement: _Statement, seconds: float) -> typing.Any:
-        """Execute one statement, in a transaction of its own.
+    def nothing_kept(self) -> str:
+        """Return that there is no file, if there is none."""
+        try:
+            os.stat(self._path)
+        except FileNotFoundError:
+            return f'there is no file {self._path}'
+        except OSError as error:
+            raise self._error(error) from error
+        return ''
+
+    def probe(self, seconds: float) -> str:
+        """Find out whether the file can be written, or made."""
+        folder = os.path.dirname(self._path) or '.'
+        if not os.path.isdir(folder):
+            raise store.StoreError(
+                f'{self._path}: there is no folder {folder}')
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise store.StoreError(
+                f'{self._path}: {_user()} may not make files in {folder}')
+        if self.nothing_kept():
+            return f'{_user()} may make {self._path}, which is not there yet'
+        if not os.access(self._path, os.R_OK | os.W_OK):
+            raise store.StoreError(
+                f'{self._path}: {_user()} may not write to it')
+        self.read_many((), seconds)
+        return f'{_user()} may write to {self._path}'
+
+    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        """Execute a statement, in a transaction of its own."""
+        return self._connect().execute(statement, values)
+
+    def _seen(
+        self, statement: str, values: Sequence[object],
+    ) -> list[typing.Any]:
+        """Return what is read in a file that is there, and write nothing.
+
+        To read a file in WAL mode SQLite makes two more, unless they are
+        there, and removes them in the end. Without a log nobody is writing,
+        and the file is all there is to be read.
+        """
+        if not os.access(self._path, os.R_OK):
+            raise PermissionError(errno.EACCES, f'{_user()} may not read it')
+        how = ('readonly_shm=1' if os.path.exists(f'{self._path}-wal')
+               else 'immutable=1')
+        connection = sqlite3.connect(
+            f'file:{parse.quote(self._path)}?mode=ro&{how}', uri=True,
+            timeout=0, isolation_level=None)
+        with contextlib.closing(connection):
+            # One that is just being made has no table yet.
+            return connection.execute(statement, values).fetchall() if (
+                _has_table(connection)) else []
+
+    def _run(
+        self, execute: Callable[[], typing.Any], seconds: float,
+    ) -> typing.Any:
+        """Call something with the lock held, again while the file is busy.
 
         :raises StoreError: if that is not done in so many seconds
         """
@@ -138,7 +191,7 @@ class LocalStore(store.Store):
         while True:
             try:
                 with self._lock:
-                    return statement(self._connect())
+                    return execute()
             except sqlite3.Error as error:
                 busy = isinstance(error, sqlite3.OperationalError) and (
                     'locked' in str(error))
@@ -148,7 +201,7 @@ class LocalStore(store.Store):
                 self._forget_connection(busy)
                 raise store.StoreError(f'{self._path}: {error}') from error
             except OSError as error:
-                raise store.StoreError(f'{self._path}: {error}') from error
+                raise self._error(error) from error
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection of this process; the lock is held."""
@@ -173,14 +226,7 @@ class LocalStore(store.Store):
             self._path, timeout=0, isolation_level=None,
             check_same_thread=False)
         try:
-            found = connection.execute('PRAGMA application_id').fetchone()[0]
-            tables = connection.execute(
-                'SELECT COUNT(*) FROM sqlite_master').fetchone()[0]
-            if tables and found != _APPLICATION:
-                raise sqlite3.DatabaseError(
-                    'it is not a file of reservations, or of another version '
-                    'of pci_filter; remove it')
-            if not tables:
+            if not _has_table(connection):
                 connection.execute('PRAGMA journal_mode = WAL')
                 connection.execute(f'PRAGMA application_id = {_APPLICATION}')
                 connection.execute(_SCHEMA)
@@ -193,6 +239,9 @@ class LocalStore(store.Store):
             raise
         return connection
 
+    def _error(self, error: OSError) -> store.StoreError:
+        return store.StoreError(f'{self._path}: {error.strerror}')
+
     def _forget_connection(self, busy: bool) -> None:
         """Open the file anew next time: it may be another one by then."""
         if busy:
@@ -201,3 +250,27 @@ class LocalStore(store.Store):
             connection, self._connection = self._connection, None
             if connection is not None and self._process == os.getpid():
                 connection.close()
+
+
+def _has_table(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file has reservations; an empty one has none.
+
+    :raises sqlite3.DatabaseError: if it has something else
+    """
+    found = connection.execute('PRAGMA application_id').fetchone()[0]
+    tables = connection.execute(
+        'SELECT COUNT(*) FROM sqlite_master').fetchone()[0]
+    if tables and found != _APPLICATION:
+        raise sqlite3.DatabaseError(
+            'it is not a file of reservations, or of another version of '
+            'pci_filter; remove it')
+    return bool(tables)
+
+
+def _user() -> str:
+    """Return the name of whoever runs this."""
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f'user {number}'

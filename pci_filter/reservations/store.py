@@ -27,6 +27,9 @@ from pci_filter import exception
 
 NAMESPACE: typing.Final = 'pci_filter.reservations'
 
+#: The UUID of no compute node.
+_NOBODYS: typing.Final = '00000000-0000-0000-0000-000000000000'
+
 
 class StoreError(Exception):
     """The store cannot do what it is asked for, whatever the reason.
@@ -102,6 +105,8 @@ class Store(abc.ABC):
     ) -> Mapping[str, str | bytes]:
         """Return the texts of those of some nodes that have a record.
 
+        For people who want to see them. Nothing is written or made by it.
+
         :raises StoreError: as :meth:`read`
         """
         texts = {}
@@ -110,6 +115,23 @@ class Store(abc.ABC):
             if text is not None:
                 texts[node_uuid] = text
         return texts
+
+    def nothing_kept(self) -> str:
+        """Return why there cannot be any record, '' if there may be.
+
+        :raises StoreError: if nobody knows
+        """
+        return ''
+
+    def probe(self, seconds: float) -> str:
+        """Find out whether records could be written now, and write none.
+
+        :param seconds: how long to wait at most
+        :returns: what was found, as a sentence without its end
+        :raises StoreError: if they could not
+        """
+        self.read(_NOBODYS, seconds)
+        return 'it answers'
 
 
 class NoStore(Store):
@@ -120,6 +142,10 @@ class NoStore(Store):
     def read(self, node_uuid: str, seconds: float) -> Record:
         """Return that there is nothing."""
         return NO_RECORD
+
+    def nothing_kept(self) -> str:
+        """Return that it keeps nothing."""
+        return '[pci_filter]reservations is none, so that none are made'
 
     def write(
         self, node_uuid: str, token: typing.Any, text: str, lifetime: float,
