@@ -18,6 +18,8 @@ import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import importlib.util
+import os
 import typing
 
 from oslo_config import cfg
@@ -90,6 +92,7 @@ def load(
         cfg.BoolOpt('pci_in_placement', default=False),
         group='filter_scheduler')
     conf.register_opt(_INTERVAL)
+    conf.register_opts(_path_opts())
     pci_filter_conf.register_opts(conf)
     arguments = [
         *(f'--config-file={path}' for path in config_files or ()),
@@ -130,9 +133,25 @@ def update_interval(conf: cfg.ConfigOpts) -> int:
         _USUAL_INTERVAL)
 
 
+def _path_opts() -> list[cfg.Opt]:
+    """Return the options that say where Nova keeps what it must not lose.
+
+    Unless they are set it is the folder that Nova is installed in. Where it
+    is not it is the one that packages of Nova set.
+    """
+    folder = '/var/lib/nova'
+    with contextlib.suppress(ImportError):
+        nova = importlib.util.find_spec('nova')
+        if nova and nova.origin:
+            folder = os.path.dirname(os.path.dirname(nova.origin))
+    return [cfg.StrOpt('pybasedir', default=folder),
+            cfg.StrOpt('state_path', default='$pybasedir')]
+
+
 def _check_values(conf: cfg.ConfigOpts) -> None:
     """Read every option, so that a wrong value shows at once."""
-    options = [('DEFAULT', conf, _INTERVAL.name), *(
+    options = [*(('DEFAULT', conf, name)
+                 for name in (_INTERVAL.name, 'state_path')), *(
         (section, conf[section], name)
         for section in _SECTIONS for name in conf[section])]
     for section, group, name in options:

@@ -31,7 +31,9 @@ CONTRACT = {
     'oslo.config.opts': {'pci_filter'},
     'console_scripts': {
         'pci-filter', 'pci-filter-nova-compute', 'pci-filter-status'},
-    'pci_filter.cli': {'audit', 'capacity', 'demo', 'explain', 'pool_list'},
+    'pci_filter.cli': {
+        'audit', 'capacity', 'demo', 'explain', 'pool_list',
+        'reservations_list'},
 }
 
 OPTIONS = {'device_spec', 'load_for', 'on_load_failure',

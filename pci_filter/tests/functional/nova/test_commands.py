@@ -463,7 +463,8 @@ class TestSQLite(_FleetTests, testtools.TestCase):
                 self.rows(*arguments, command=commands.WITHOUT_NOVA))
 
     def test_help(self):
-        for command in (('pool', 'list'), ('explain',), ('capacity',)):
+        for command in (('pool', 'list'), ('explain',), ('capacity',),
+                        ('reservations', 'list')):
             result = commands.run(*command, '--help', COLUMNS='80')
             self.assertEqual((0, ''), (result.returncode, result.stderr))
             self.assertRegex(result.stdout, r'\nExit codes: 0 if .*\n')
@@ -475,7 +476,8 @@ class TestSQLite(_FleetTests, testtools.TestCase):
         result = commands.run('complete')
         self.assertEqual(0, result.returncode)
         self.assertIn(
-            "cmds='audit capacity complete demo explain help pool'",
+            "cmds='audit capacity complete demo explain help pool "
+            "reservations'",
             result.stdout)
 
 
