@@ -52,6 +52,10 @@ _ROUNDS: typing.Final = 64
 #: it then; the clock that decides is that of the database.
 _SPARE: typing.Final = 60
 
+#: What is said of a store that has used up its time.
+LATE: typing.Final = (
+    'the store needs longer than [pci_filter]reservation_store_timeout')
+
 #: Requests of an instance, as :attr:`Reservation.requests`.
 Requests = tuple[matching.DeviceRequest, ...]
 
@@ -145,7 +149,7 @@ class Patience:
         :raises StoreError: if none is left
         """
         if self.left <= 0:
-            raise store_module.StoreError('the time to wait for it is up')
+            raise store_module.StoreError(LATE)
         began = self.clock()
         try:
             return ask(*args, self.left)

@@ -148,9 +148,11 @@ class Failures:
         """Note that a server goes on without a reservation."""
         if self._troubles.is_new('reservations', _kind(error)):
             LOG.warning(
-                'PCI devices cannot be reserved: %s. Until they can, servers '
-                'that are asked for at the same time may be sent to the same '
-                'device.', failure_text(error))
+                'PCI devices cannot be reserved: %s. Until they can, requests '
+                'are served as without reservations: servers that are asked '
+                'for at the same time may be sent to the same device, and are '
+                'retried. "pci-filter-status upgrade check" tries the store.',
+                failure_text(error))
             LOG.debug('Where that failed:', exc_info=error)
 
     def reservation_succeeded(self) -> None:

@@ -59,12 +59,14 @@ HostState = typing.Any
 class CellUnreadable(Exception):
     """A cell did not answer.
 
+    :param cell_uuid: the cell
     :param answer: as in cell_reader.Answers
     """
 
-    def __init__(self, answer: typing.Any) -> None:
+    def __init__(self, cell_uuid: str, answer: typing.Any) -> None:
         self.answer = answer
-        super().__init__(failures_module.failure_text(answer))
+        super().__init__(
+            f'cell {cell_uuid}: {failures_module.failure_text(answer)}')
 
 
 class Reserver:
@@ -151,7 +153,7 @@ class Reserver:
 
     def _start(self) -> making.Patience:
         if time.monotonic() < self._paused_until:
-            raise reservations.StoreError('the time to wait for it is up')
+            raise reservations.StoreError(making.LATE)
         return making.Patience(self._patience)
 
     def _stop(self, patience: making.Patience) -> None:
@@ -217,7 +219,7 @@ class Node:
             deadline=time.monotonic() + _FOR_CELL,
         ).answers([self._cell.uuid])[self._cell.uuid]
         if not isinstance(answer, tuple):
-            raise CellUnreadable(answer)
+            raise CellUnreadable(self._cell.uuid, answer)
         instances, owned, moved, groups = answer
         host = host_pools.compute_node(self._host_state)
         self._pools = self._make((self._host_state, host), groups)

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 import contextvars
+import itertools
 import typing
 
 from oslo_log import log as logging
@@ -40,7 +41,7 @@ from pci_filter.scheduler import reserver as reserver_module
 
 LOG = logging.getLogger(__name__)
 
-#: How many hosts the line tells of on which all that is free is reserved.
+#: How many hosts, and how many servers of a host, a line tells of.
 _SHOWN: typing.Final = 5
 
 #: What may have taken the time that it is allowed.
@@ -151,14 +152,25 @@ class Request:
         """Give back everything: no instance of the request goes anywhere."""
         for made in self._made:
             self._release(made, 'the request failed')
-        if self._refused:
-            LOG.info(
-                'PCI devices that the request asked for are reserved for '
-                'other servers, whose claims are to come: %s.',
-                '; '.join(_told(*refused) for refused in list(
-                    self._refused.values())[:_SHOWN]) + (
-                    f'; and on {len(self._refused) - _SHOWN} more hosts'
-                    if len(self._refused) > _SHOWN else ''))
+        try:
+            self._log_refused()
+        except Exception as error:
+            self._failures.report_failed(error)
+
+    def _log_refused(self) -> None:
+        """Tell of the hosts that have devices which others wait for."""
+        if not self._refused:
+            return
+        told = [_told(*refused) for refused in itertools.islice(
+            self._refused.values(), _SHOWN)]
+        more = len(self._refused) - len(told)
+        if more:
+            told.append(f'and on {more} more host{"s" if more > 1 else ""}')
+        LOG.info(
+            'PCI devices that the request asked for are reserved for other '
+            'servers, whose claims are to come: %s. What these servers do not '
+            'claim until then can be asked for again; "pci-filter '
+            'reservations list" tells who has what.', '; '.join(told))
 
     def _reserve(
         self, context: typing.Any, spec_obj: typing.Any, instance_uuid: str,
@@ -188,10 +200,9 @@ class Request:
             # No filter was asked, and this is not one.
             return None
         LOG.debug(
-            'No reservation on host %(host)s for instance %(instance)s: '
-            '%(reason)s', {'host': host_state.host, 'instance': instance_uuid,
-                           'reason': _waiting(made) or (
-                               'its devices do not suffice any longer')})
+            'Passed over host %(host)s for instance %(instance)s: %(reason)s',
+            {'host': host_state.host, 'instance': instance_uuid,
+             'reason': _waiting(made)})
         if made.waiting:
             self._refused[host_state.uuid] = host_state, made
         return made
@@ -235,14 +246,20 @@ def _log_made(host_state: HostState, made: reservations.Made) -> None:
 
 def _told(host_state: HostState, refused: reservations.Refused) -> str:
     waiting = refused.waiting
+    servers = f'{len(waiting)} servers such as' if len(waiting) > 1 else (
+        '1 server,')
     return (
-        f'on host {host_state.host}, for {len(waiting)} servers such as '
+        f'on host {host_state.host}, for {servers} '
         f'{waiting[0].reservation.instance_uuid}, for at most '
         f'{max(one.seconds for one in waiting):.0f} s')
 
 
 def _waiting(refused: reservations.Refused) -> str:
-    return ', '.join(
+    told = [
         f'{one.reservation.wanted} for instance '
         f'{one.reservation.instance_uuid} for at most {one.seconds:.0f} s'
-        for one in refused.waiting)
+        for one in refused.waiting[:_SHOWN]]
+    if len(refused.waiting) > _SHOWN:
+        told.append(f'and {len(refused.waiting) - _SHOWN} more')
+    return f'reserved there are {", ".join(told)}' if told else (
+        'its devices were taken since they were counted for the filters')
