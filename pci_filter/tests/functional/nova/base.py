@@ -213,11 +213,23 @@ class NovaTestCase(testtools.TestCase):
             level=self.log_level,
             format='%(levelname)s %(name)s %(message)s'))
         self.addCleanup(hook.detach)
+        self._keep_reservations_here()
         self.cloud = self.useFixture(self.make_cloud()).cloud
 
     def make_cloud(self) -> CloudFixture:
         """Return the fixture of the cloud, not set up yet."""
         return CloudFixture(self.cells, self.cell_urls)
+
+    def _keep_reservations_here(self) -> None:
+        """Let no other test, and no Nova of this machine, see reservations.
+
+        The default is a file in Nova's state_path, which is where its package
+        is installed.
+        """
+        conf.register_opts(nova.conf.CONF)
+        directory = self.useFixture(fixtures.TempDir()).path
+        self.override('pci_filter', reservation_file=str(
+            pathlib.Path(directory, 'reservations.sqlite')))
 
     def override(self, group: str, **options: typing.Any) -> None:
         """Override options of nova.conf until the test is over."""

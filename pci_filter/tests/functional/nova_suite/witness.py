@@ -25,10 +25,12 @@ import logging
 import os
 import pathlib
 
+import fixtures
 from nova.pci import manager
 from nova.scheduler.filters import pci_passthrough_filter as in_tree_filter
 from nova.tests.fixtures import conf as conf_fixture
 
+from pci_filter import conf
 from pci_filter.tests.functional.nova_suite import stats_poison
 from pci_filter.tests.functional.nova_suite import tally
 
@@ -39,7 +41,11 @@ counts: collections.Counter[str] = collections.Counter()
 
 
 def _enable_our_filter():
-    """Extend ``available_filters`` in the configuration of every test."""
+    """Extend ``available_filters`` in the configuration of every test.
+
+    Each has reservations of its own, and leaves none behind: the default is a
+    file in ``state_path``, which is where Nova's package is installed.
+    """
     original = conf_fixture.ConfFixture.setUp
 
     @functools.wraps(original)
@@ -48,6 +54,11 @@ def _enable_our_filter():
         self.conf.set_default(
             'available_filters', [IN_TREE_FILTERS, OUR_FILTERS],
             group='filter_scheduler')
+        conf.register_opts(self.conf)
+        directory = self.useFixture(fixtures.TempDir()).path
+        self.config(
+            reservation_file=os.path.join(directory, 'reservations.sqlite'),
+            group='pci_filter')
 
     conf_fixture.ConfFixture.setUp = set_up
 
