@@ -136,8 +136,8 @@ Possible values:
 
 * ``local``: a file that all workers of nova-scheduler on this machine share;
   see ``reservation_file``. For deployments with one nova-scheduler service.
-* ``memcached``: memcached servers, for several nova-scheduler services. Needs
-  the extra ``pci_filter[memcached]``.
+* ``memcached``: memcached servers, for several nova-scheduler services; see
+  ``reservation_servers``. Needs the extra ``pci_filter[memcached]``.
 * ``none``: no reservations are made.
 * the name of any entry point in the namespace ``pci_filter.reservations``
 
@@ -181,6 +181,37 @@ in ``state_path``.
 All workers of nova-scheduler on a machine use the same file. It must be on a
 local file system, and nova-scheduler must be allowed to make files beside it.
 It may be deleted while nova-scheduler is stopped.
+"""),
+    cfg.ListOpt(
+        'reservation_servers',
+        default=[],
+        help="""
+The servers of the store ``memcached``; unless set, those of ``[cache]
+memcache_servers``.
+
+Name the same servers, spelled the same, for every nova-scheduler, by addresses
+that all of them reach: ``localhost`` is another server on each machine, and
+looking up a name may take longer than ``reservation_store_timeout``. Each
+compute node has its record on one of them; if that one is lost its
+reservations are forgotten, and new ones are made on another server.
+
+The servers are talked to as ``[cache]`` says: with TLS if ``tls_enabled`` is
+set, with a user name and a password if ``memcache_sasl_enabled`` is.
+
+A reservation takes about a kilobyte for ``reservation_timeout`` and a minute
+more. What memcached drops because it is full is no longer reserved, so do not
+let a cache that is always full keep it.
+
+Possible values:
+
+* ``host:port``, or ``host`` for port 11211, with an IPv6 address in brackets;
+  ``inet6:`` or ``inet:`` before it, as in ``[cache] memcache_servers``, takes
+  addresses of that family only
+
+Related options:
+
+* ``[pci_filter] reservations``
+* ``[cache] memcache_servers``
 """),
     cfg.BoolOpt(
         'write_tags',

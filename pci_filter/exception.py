@@ -80,6 +80,38 @@ class UnknownStore(PciFilterError):
             f'Choose from: {", ".join(self.known)}.')
 
 
+class MissingLibrary(PciFilterError):
+    """An option asks for what needs a library that is not installed.
+
+    :param option: the option as configured
+    :param library: the library
+    :param extra: the extra of this package that installs it
+    """
+
+    def __init__(self, option: str, library: str, extra: str) -> None:
+        self.option = option
+        self.library = library
+        self.extra = extra
+        super().__init__(
+            f'{option} needs {library}, which is not installed. Run '
+            f"pip install 'pci_filter[{extra}]', with the constraints of your "
+            'OpenStack release, and restart the service.')
+
+
+class InvalidStoreOption(PciFilterError):
+    """The store of reservations cannot work as it is configured.
+
+    :param option: the option
+    :param reason: what is wrong with it; has no credentials in it
+    """
+
+    def __init__(self, option: str, reason: str) -> None:
+        self.option = option
+        self.reason = ' '.join(reason.split())
+        super().__init__(
+            f'{option}: {self.reason}. Correct it and restart the service.')
+
+
 class DatabaseUnreadable(PciFilterError):
     """A database cannot be connected to, or not be read.
 

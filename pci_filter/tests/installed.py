@@ -14,8 +14,8 @@
 
 A test that starts a program of the machine asks here for it, and is skipped
 where it is not installed. Whoever has installed it says so in
-``PCI_FILTER_TEST_INSTALLED``, such as ``MariaDB,Galera``: where one of these
-is missing the test fails.
+``PCI_FILTER_TEST_INSTALLED``, such as ``MariaDB,memcached``: where one of
+these is missing the test fails.
 
 The skip has to leave the test's own ``setUp`` or ``setUpClass``: one that is
 raised in the ``setUp`` of a fixture arrives as an error.
@@ -90,6 +90,13 @@ MARIADB: typing.Final = Software(
     'MariaDB', programs=('mariadb-install-db', 'mariadbd'))
 GALERA: typing.Final = Software(
     'Galera', libraries=('galera*/libgalera_smm.so',))
+MEMCACHED: typing.Final = Software('memcached', programs=('memcached',))
+#: memcached with passwords.
+SASL: typing.Final = Software(
+    'SASL', programs=('memcached', 'saslpasswd2'),
+    libraries=('*/sasl2/libplain.so', '*/sasl2/libsasldb.so'))
+
+_ALL: typing.Final = (MARIADB, GALERA, MEMCACHED, SASL)
 
 
 def promised() -> frozenset[str]:
@@ -99,11 +106,12 @@ def promised() -> frozenset[str]:
     """
     names = frozenset(
         filter(None, os.environ.get(VARIABLE, '').split(',')))
-    unknown = names - {MARIADB.name, GALERA.name}
+    known = [software.name for software in _ALL]
+    unknown = names.difference(known)
     if unknown:
         raise ValueError(
             f'{VARIABLE} names {", ".join(sorted(unknown))}, which no test '
-            f'looks for; it can be {MARIADB.name} and {GALERA.name}')
+            f'looks for; it can be {", ".join(known)}')
     return names
 
 

@@ -43,7 +43,7 @@ class TestConf(base.UnitTestCase):
              'load_for': 'pci_requests', 'write_tags': True,
              'write_pci_stats': True, 'reservations': 'local',
              'reservation_timeout': 60, 'reservation_store_timeout': 500,
-             'reservation_file': None},
+             'reservation_file': None, 'reservation_servers': []},
             dict(section))
 
     def test_values(self):

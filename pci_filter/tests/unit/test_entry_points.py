@@ -24,7 +24,7 @@ from nova.scheduler import filters
 import testtools
 
 CONTRACT = {
-    'pci_filter.reservations': {'local', 'none'},
+    'pci_filter.reservations': {'local', 'memcached', 'none'},
     'pci_filter.scheduler.filters': {'PciPassthroughFilter'},
     'pci_filter.scheduler.host_manager': {'pci_pools'},
     'pci_filter.tag_sources': {'device_spec', 'pci_devices', 'pci_stats'},
@@ -37,7 +37,8 @@ CONTRACT = {
 }
 
 OPTIONS = {'device_spec', 'load_for', 'on_load_failure',
-           'reservation_file', 'reservation_store_timeout',
+           'reservation_file', 'reservation_servers',
+           'reservation_store_timeout',
            'reservation_timeout', 'reservations', 'tag_sources',
            'write_pci_stats', 'write_tags'}
 

@@ -41,6 +41,21 @@ class TestExceptions(base.UnitTestCase):
             "[pci_filter]tag_sources names the unknown source 'x'. "
             'Choose from: a, b.', str(error))
 
+    def test_missing_library(self):
+        error = exception.MissingLibrary('[a]b = c', 'lib', 'extra')
+        self.assertEqual(('[a]b = c', 'lib', 'extra'),
+                         (error.option, error.library, error.extra))
+        self.assertEqual(
+            "[a]b = c needs lib, which is not installed. Run pip install "
+            "'pci_filter[extra]', with the constraints of your OpenStack "
+            'release, and restart the service.', str(error))
+
+    def test_invalid_store_option(self):
+        error = exception.InvalidStoreOption('[a]b', 'no\nfile')
+        self.assertEqual(('[a]b', 'no file'), (error.option, error.reason))
+        self.assertEqual(
+            '[a]b: no file. Correct it and restart the service.', str(error))
+
     def test_requests_not_supported(self):
         error = exception.PciRequestsNotSupported('too few')
         self.assertEqual(('too few', 'too few'), (error.reason, str(error)))

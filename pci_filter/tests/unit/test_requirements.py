@@ -12,6 +12,7 @@
 
 """What has to be installed, held against what each release allows."""
 
+import configparser
 import pathlib
 
 from packaging import requirements
@@ -30,6 +31,16 @@ def _parse(path):
             for line in path.read_text().splitlines()) if line]
 
 
+def extras():
+    """Return what the extras of the package require, but for Nova."""
+    setup = configparser.ConfigParser()
+    setup.read(CHECKOUT / 'setup.cfg')
+    return [
+        requirements.Requirement(line.partition('#')[0].strip())
+        for name, lines in setup['extras'].items() if name != 'nova'
+        for line in lines.strip().splitlines()]
+
+
 def required():
     """Return what the package requires."""
     return _parse(CHECKOUT / 'requirements.txt')
@@ -41,9 +52,10 @@ class TestRequirements(testtools.TestCase):
         """Whoever installs with constraints gets what they name, only."""
         files = sorted((CHECKOUT / 'constraints').glob('*.txt'))
         self.assertNotEqual([], files)
+        self.assertNotEqual([], extras())
         for path in files:
             pins = _parse(path)
-            for one in required():
+            for one in required() + extras():
                 found = [
                     next(iter(pin.specifier)).version for pin in pins
                     if utils.canonicalize_name(pin.name)

@@ -21,6 +21,7 @@ import testtools
 
 from pci_filter.tests.functional.db import test_mysql
 from pci_filter.tests.functional.nova import test_faults
+from pci_filter.tests.functional.reservations import test_memcached
 from pci_filter.tests import installed
 
 TESTS = pathlib.Path(installed.__file__).parent
@@ -30,6 +31,8 @@ NEEDY = {
     test_mysql.TestMySQLSmallPackets: 'MariaDB',
     test_faults.TestFaultServerKilledMySQL: 'MariaDB',
     test_faults.TestFaultGaleraMySQL: 'Galera',
+    test_memcached.TestMemcachedStore: 'memcached',
+    test_memcached.TestMemcachedStoreSASL: 'SASL',
 }
 
 #: Who may call shutil.which.
@@ -87,7 +90,7 @@ class TestNothingInstalled(testtools.TestCase):
                 f'{software} is not installed: there is no', reason)
 
     def test_failed_where_it_was_promised(self):
-        self.promise('MariaDB', 'Galera')
+        self.promise(*set(NEEDY.values()))
         for test_class, software in NEEDY.items():
             result = run(test_class)
             self.assertEqual([], result.skipped)
@@ -101,7 +104,7 @@ class TestNothingInstalled(testtools.TestCase):
         self.promise('Mariadb')
         self.assertRaisesRegex(
             ValueError, 'names Mariadb, which no test looks for; it can be '
-            'MariaDB and Galera', installed.MARIADB.require)
+            'MariaDB, Galera, memcached, SASL', installed.MARIADB.require)
 
     def test_nova_that_is_installed(self):
         """Its nova.conf would answer where there should be none."""
