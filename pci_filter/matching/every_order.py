@@ -45,8 +45,10 @@ def fit_one_by_one(
 
     :param pools: the pools of one host, in claim order
     :param instances: their requests
-    :returns: what is left, and the requests of those that fit. The claims of
-        the others fail, so that they take nothing.
+    :returns: what is left, and the requests of those that fit. The others
+        take what they can: that one does not fit may mean that its claim
+        fails, but also that some of its devices were claimed since it was
+        looked at, and the rest are about to be.
     """
     fitting = []
     for requests in instances:
@@ -54,7 +56,23 @@ def fit_one_by_one(
         if allotted is not None:
             pools = allotted.left
             fitting.append(requests)
+        else:
+            pools = _without_what_fits(pools, requests)
     return pools, fitting
+
+
+def _without_what_fits(
+    pools: constraints.Pools, requests: Requests,
+) -> constraints.Pools:
+    """Return what is left when each request takes as much as there is."""
+    for request in requests:
+        for count in range(request.count, 0, -1):
+            allotted = allotment.allot(
+                pools, [dataclasses.replace(request, count=count)])
+            if allotted is not None:
+                pools = allotted.left
+                break
+    return pools
 
 
 def fit_in_every_order(

@@ -218,7 +218,7 @@ class PciDevicePoolList:
         """Return what is left when instances have claimed their devices.
 
         :param instances: the requests of each, in the order in which they are
-            most likely to claim. Of those that do not fit nothing is taken.
+            most likely to claim. Those that do not fit take what they can.
         """
         if self.unknown_tags:
             view = copy.copy(self)

@@ -48,6 +48,10 @@ from pci_filter.reservations import store as store_module
 #: another worker has made on the same node meanwhile.
 _ROUNDS: typing.Final = 64
 
+#: Looks at a node that are repeated because claims arrived meanwhile. One
+#: whose nova-compute died in the middle of a claim is not looked at for ever.
+_LOOKS: typing.Final = 16
+
 #: What a record outlives its reservations by, in seconds. Only a store forgets
 #: it then; the clock that decides is that of the database.
 _SPARE: typing.Final = 60
@@ -170,7 +174,7 @@ def reserve(
     :param patience: how long to wait for the store
     :raises StoreError: if the store does not work
     """
-    refused = Refused(())
+    looks = _LOOKS
     for _ in range(_ROUNDS):
         record, others = _read(store, node.uuid, asker, patience)
         seen = node.look([asker.instance_uuid, *(
@@ -181,13 +185,15 @@ def reserve(
         requests = node.decide(
             [sight_module.to_come(other, seen) for other in waiting])
         if requests is None:
-            refused = Refused([
+            if looks and (waiting and seen.moved or any(
+                    sight_module.is_arriving(other, seen)
+                    for other in waiting)):
+                # What looks taken twice is taken once.
+                looks -= 1
+                continue
+            return Refused([
                 Waiting(other, timeout - other.age(seen.now))
                 for other in waiting])
-            if waiting and seen.moved:
-                # What looks taken twice is taken once.
-                continue
-            return refused
         made = reservation_module.Reservation(
             asker.instance_uuid, requests, asker.devices,
             seen.owned.get(asker.instance_uuid, frozenset()),
@@ -200,8 +206,6 @@ def reserve(
                 reservation_module.dumps([*kept, made]), timeout + _SPARE):
             return Made(made, [
                 (other, ended) for other, ended in ends if ended is not None])
-    if refused.waiting:
-        return refused
     raise store_module.StoreError(
         f'others have replaced the record {_ROUNDS} times')
 

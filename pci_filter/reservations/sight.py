@@ -158,20 +158,28 @@ def to_come(
 ) -> tuple[matching.DeviceRequest, ...]:
     """Return the requests of which the devices are not claimed yet.
 
-    nova-compute saves one device after the other.
+    nova-compute saves one device after the other, in the order of their
+    addresses. Of several requests nobody can tell which those serve that are
+    saved already, so that all of them count until all are.
 
     :param reservation: one that counts
     :param seen: its node
     """
     left = _to_come(reservation, seen)
-    requests = []
-    for request in reservation.requests:
-        count = min(request.count, left)
-        left -= count
-        if count:
-            requests.append(request if count == request.count else (
-                dataclasses.replace(request, count=count)))
-    return tuple(requests)
+    if len(reservation.requests) != 1 or left >= reservation.requests[0].count:
+        return reservation.requests
+    return (dataclasses.replace(reservation.requests[0], count=left),)
+
+
+def is_arriving(
+    reservation: reservation_module.Reservation, seen: Sight,
+) -> bool:
+    """Tell whether some of its devices are claimed, and some to come.
+
+    :param reservation: one that counts
+    :param seen: its node
+    """
+    return _to_come(reservation, seen) != reservation.devices
 
 
 def _to_come(

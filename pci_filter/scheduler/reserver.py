@@ -205,13 +205,17 @@ class Node:
             with database.connection.using(cell_context) as connection:
                 owned = functools.partial(
                     in_flight.load_owned, connection, self.uuid, uuids)
-                instances = in_flight.load_instances(connection, uuids)
-                before = owned()
+                named = functools.partial(
+                    in_flight.load_instances, connection, uuids)
+                instances, before = named(), owned()
                 groups = device_groups.load(
                     connection, [self.uuid], needs.by_device, providers,
                     needs.stored_tags)
-                # Nobody else's claim matters if nobody else is waiting.
-                moved = len(uuids) > 1 and owned() != before
+                # Nobody else's claim matters if nobody else is waiting. One
+                # that came and went shows in the instance only.
+                moved = len(uuids) > 1 and (
+                    owned() != before
+                    or named().by_uuid != instances.by_uuid)
                 return instances, before, moved, groups.get(self.uuid, {})
 
         answer = cell_reader.CellReader(
