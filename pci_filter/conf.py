@@ -198,9 +198,9 @@ reservations are forgotten, and new ones are made on another server.
 The servers are talked to as ``[cache]`` says: with TLS if ``tls_enabled`` is
 set, with a user name and a password if ``memcache_sasl_enabled`` is.
 
-A reservation takes about a kilobyte for ``reservation_timeout`` and a minute
-more. What memcached drops because it is full is no longer reserved, so do not
-let a cache that is always full keep it.
+A reservation for one PCI request takes about 400 bytes, for
+``reservation_timeout`` and a minute more. What memcached drops because it is
+full is no longer reserved, so do not use servers that are always full.
 
 Possible values:
 

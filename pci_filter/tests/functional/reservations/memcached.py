@@ -169,10 +169,11 @@ class Certificate(fixtures.Fixture):
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption()))
 
-    def memcached(self) -> Memcached:
-        """Return a server that has it, not started."""
-        return Memcached(
-            '-Z', '-o', f'ssl_chain_cert={self.path},ssl_key={self.key_path}')
+    @property
+    def options(self) -> list[str]:
+        """The options of a server that has it."""
+        return ['-Z', '-o',
+                f'ssl_chain_cert={self.path},ssl_key={self.key_path}']
 
 
 class Passwords(fixtures.Fixture):

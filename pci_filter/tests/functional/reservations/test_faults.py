@@ -350,6 +350,17 @@ class TestFaultSASL(test_memcached.SASLMixin, FaultMixin, testtools.TestCase):
             f'memcached at {self.servers[0].address}: ', self.read, self.load(
                 self.choose(self.servers).partition('[cache]')[0]))
 
+    def test_in_tls(self):
+        """Nobody else hears the password."""
+        memcached.require_tls()
+        certificate = self.useFixture(memcached.Certificate())
+        server = self.useFixture(
+            self.passwords.memcached(*certificate.options))
+        store = self.load(self.choose([server]) + (
+            f'tls_enabled = true\ntls_cafile = {certificate.path}\n'))
+        self.assertIs(True, self.write(store, None, 'one'))
+        self.assertEqual('one', self.read(store)[1])
+
     def test_server_that_asks_for_none(self):
         """oslo.cache uses it nevertheless."""
         plain = self.useFixture(memcached.Memcached())

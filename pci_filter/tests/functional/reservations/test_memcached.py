@@ -71,7 +71,8 @@ class TLSMixin:
     def start(self):
         memcached.require_tls()
         self.certificate = self.useFixture(memcached.Certificate())
-        return [self.useFixture(self.certificate.memcached())]
+        return [self.useFixture(memcached.Memcached(
+            *self.certificate.options))]
 
     def choose(self, servers):
         return super().choose(servers) + (
