@@ -21,6 +21,7 @@ import typing
 
 import prettytable
 
+from pci_filter.cli.demo import burst
 from pci_filter.cli.demo import comparison
 from pci_filter.cli.demo import story
 
@@ -53,6 +54,10 @@ def as_json(outcome: story.Outcome, nova_version: str) -> str:
         'phases': [
             _phase_as_dict('true_summaries', outcome.before),
             _phase_as_dict('drifted_summaries', outcome.after)],
+        'at_once': {
+            'servers': burst.SIZE,
+            'in_tree': outcome.in_tree_burst._asdict(),
+            'ours': outcome.our_burst._asdict()},
         'decisions': len(outcome.decisions()),
         'in_tree_wrong': outcome.in_tree_wrong,
         'ours_wrong': outcome.ours_wrong,
@@ -82,7 +87,7 @@ class Tables:
         self._columns = shutil.get_terminal_size().columns
 
     def show(self, outcome: story.Outcome, nova_version: str) -> None:
-        """Print both phases and the totals.
+        """Print both phases, the burst and the totals.
 
         :param outcome: what the demo found out
         :param nova_version: version of the installed Nova
@@ -103,6 +108,15 @@ class Tables:
              'its counts (lost). The rows of pci_devices are as Nova left '
              'them.')
         self._show_phase(outcome.after)
+        self._heading(f'3. {burst.SIZE} servers boot at once')
+        show(f'{burst.SIZE} hosts with one GPU each, {burst.SIZE} servers '
+             f'that want one, {burst.WORKERS} workers of the scheduler. '
+             'Nothing is claimed before all are scheduled.')
+        for name, found in (('In-tree', outcome.in_tree_burst),
+                            ('Ours', outcome.our_burst)):
+            show(f'{name}: sent to {found.hosts} of {burst.SIZE} hosts; '
+                 f'{found.landed} of {burst.SIZE} claims succeed at the '
+                 'first attempt')
         self._show_totals(outcome)
 
     def _paragraph(self, text: str) -> None:

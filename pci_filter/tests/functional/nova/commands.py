@@ -47,6 +47,8 @@ sys.exit(shell.main(sys.argv[1:]))
 
 WITHOUT_NOVA = _without('nova')
 
+WITHOUT_PLACEMENT = _without('placement')
+
 #: The constraints of 2024.1 have no rich.
 WITHOUT_RICH = _without('rich')
 

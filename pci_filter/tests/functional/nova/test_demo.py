@@ -67,6 +67,27 @@ class TestDemo(testtools.TestCase):
         self.assertTrue([d for d in true if d['claim']])
         self.assertTrue([d for d in true if not d['claim']])
 
+    def test_many_at_once(self):
+        """All of Nova's land on one host, and ours on as many as there are."""
+        at_once = json.loads(demo_output('-f', 'json')[1])['at_once']
+        self.assertEqual(
+            {'servers': 8, 'in_tree': {'hosts': 1, 'landed': 1},
+             'ours': {'hosts': 8, 'landed': 8}}, at_once)
+        lines = demo_output()[1].splitlines()
+        self.assertEqual(
+            ['In-tree: sent to 1 of 8 hosts; 1 of 8 claims succeed at the '
+             'first attempt',
+             'Ours: sent to 8 of 8 hosts; 8 of 8 claims succeed at the first '
+             'attempt'], [line for line in lines if 'sent to' in line])
+
+    def test_without_placement(self):
+        result = commands.run(
+            'demo', '--hosts', '8', '-f', 'json',
+            command=commands.WITHOUT_PLACEMENT)
+        self.assertEqual(
+            demo_output('-f', 'json'),
+            (result.returncode, result.stdout, result.stderr))
+
     def test_all_json_keys_are_snake_case(self):
         def check(value):
             if isinstance(value, list):
