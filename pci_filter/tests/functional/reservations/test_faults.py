@@ -227,7 +227,7 @@ class TestFaultOneOfThree(FaultMixin, testtools.TestCase):
             other = self.load()
             for store in (self.store, other):
                 # The other two have the rest of the time.
-                store.read(self.kept[server][0], 4 * base.SHORT)
+                store.read(self.kept[server][0], 10 * base.SHORT)
             self.check_lost(server, self.store, other)
 
     def test_frozen_for_a_moment(self):
@@ -237,7 +237,7 @@ class TestFaultOneOfThree(FaultMixin, testtools.TestCase):
         node = self.kept[server][0]
         with base.frozen(server):
             self.assertEqual((None, None), self.read(
-                self.store, node, 4 * base.SHORT))
+                self.store, node, 10 * base.SHORT))
         self.assertEqual(node, self.read(self.store, node)[1])
 
     def test_all_lost(self):
