@@ -50,13 +50,16 @@ from pci_filter.reservations import reservation as reservation_module
 _BUILDING: typing.Final = 'building'
 
 #: The task states before the claim, by the one in which it was scheduled. To
-#: be unshelved is the only case of two (nova.compute.manager,
-#: _unshelve_instance). One that is deleted while it boots may still be about
-#: to claim devices, until its row is.
+#: be unshelved is the only move with two (nova.compute.manager,
+#: _unshelve_instance).
 _BEFORE_CLAIM: typing.Final[Mapping[str, frozenset[str | None]]] = {
-    reservation_module.BOOT: frozenset((None, 'scheduling', 'deleting')),
+    reservation_module.BOOT: frozenset((None, 'scheduling')),
     'unshelving': frozenset(('unshelving', 'spawning')),
 }
+
+#: Whoever builds or moves an instance that is being deleted may still be about
+#: to claim devices for it, until its row is deleted.
+_DELETING: typing.Final = 'deleting'
 
 
 class Instance(typing.NamedTuple):
@@ -150,7 +153,7 @@ def end(
             return End.OVER
     before = _BEFORE_CLAIM.get(
         reservation.waits_in or '', frozenset((reservation.waits_in,)))
-    return None if instance.task_state in before else End.OVER
+    return None if instance.task_state in (*before, _DELETING) else End.OVER
 
 
 def to_come(
