@@ -31,6 +31,9 @@ BUILT = 'PciDeviceStats made by '
 # Where one was made or asked by somebody who can do without. Nova may catch
 # the exception.
 REFUSED = 'PciDeviceStats refused: '
+# What a reservation is when the claim it waits for is saved.
+COUNTED = 'reservations that counted until the claim'
+ENDED = 'reservations that ended '
 
 
 def read(directory):
@@ -56,5 +59,7 @@ def find_faults(total, in_tree, tracker):
     faults += [f'{total[what]} decisions by the wrong side: {what}'
                for what in forbidden if total[what]]
     faults += [f'{count} times {what}' for what, count in total.items()
-               if what.startswith(REFUSED)]
+               if what.startswith((REFUSED, ENDED))]
+    if not in_tree and not any(what.startswith(COUNTED) for what in total):
+        faults.append('no reservation was claimed')
     return faults

@@ -31,6 +31,7 @@ from nova.scheduler.filters import pci_passthrough_filter as in_tree_filter
 from nova.tests.fixtures import conf as conf_fixture
 
 from pci_filter import conf
+from pci_filter.tests.functional.nova_suite import reservation_witness
 from pci_filter.tests.functional.nova_suite import stats_poison
 from pci_filter.tests.functional.nova_suite import tally
 
@@ -132,6 +133,7 @@ def install(directory, in_tree, tracker):
     if not in_tree:
         _count_consumption()
         _enable_our_filter()
+        reservation_witness.install(counts)
     # These end after the test that captured the log, and fill the screen.
     logging.getLogger('nova.thread_pool_factory').setLevel(logging.WARNING)
     atexit.register(_write, directory)
