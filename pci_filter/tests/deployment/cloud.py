@@ -12,8 +12,8 @@
 
 """A Nova deployment on loopback: all its processes, and what they share.
 
-Two cells, each with its database, virtual host, conductor and two computes;
-for both an API, a conductor and a scheduler; placement. Nobody has to prove
+Two cells, each with its database, virtual host, conductor and computes; for
+both an API, a conductor and a scheduler; placement. Nobody has to prove
 who he is, and ``empty_service`` stands in for what Nova cannot do without.
 """
 
@@ -47,11 +47,13 @@ class Cloud:
 
     :param directory: an empty one, for everything that they write
     :param say: is called with a text before each stage
+    :param fleet: the compute hosts, a hosts.Fleet
     """
 
-    def __init__(self, directory, say):
+    def __init__(self, directory, say, fleet):
         self.directory = pathlib.Path(directory)
         self._say = say
+        self._fleet = fleet
         self.logs = self.directory / 'logs'
         self.logs.mkdir()
         self.mariadb = servers.MariaDB(self.directory / 'mariadb', self.logs)
@@ -63,6 +65,8 @@ class Cloud:
         self.configuration = configuration.Configuration(
             self.directory, self.mariadb.url, self.rabbitmq.url,
             self.placement_url, f'http://127.0.0.1:{empty}')
+        # Those that have come later, by add().
+        self._added = []
         self.client = client.Client(self.api_url, self.placement_url)
         self.books = books.Books(
             [self.mariadb.url(f'nova_{cell}') for cell in hosts.CELLS])
@@ -87,7 +91,7 @@ class Cloud:
             self._service('nova-conductor', write.write_conductor(cell),
                           f'nova-conductor-{cell}') for cell in hosts.CELLS]
         self.computes = {}
-        for host in hosts.HOSTS.values():
+        for host in self._fleet.values():
             self.computes[host.name] = self._service(
                 host.command, write.write_compute(host),
                 f'{host.command}-{host.name}',
@@ -97,11 +101,19 @@ class Cloud:
             (write.state(host.name) / 'hardware.json').write_text(
                 json.dumps(host.hardware()))
 
+    def add(self, process):
+        """Let another process end with the cloud."""
+        self._added.append(process)
+
     def _application(self, name, module, port, **environment):
         return processes.Process(
             name, [sys.executable, '-m',
                    'pci_filter.tests.deployment.wsgi_server', module, port],
             self.logs, environment)
+
+    def new_scheduler(self, conf, name):
+        """Return another nova-scheduler, to be started and added."""
+        return self._service('nova-scheduler', conf, name)
 
     def _service(self, command, conf, name=None, **environment):
         return processes.Process(
@@ -114,7 +126,8 @@ class Cloud:
         return [
             *self.computes.values(), self.api, self.scheduler,
             *self.conductors, self.placement, self.empty_service,
-            self.rabbitmq.process, self.rabbitmq.epmd, self.mariadb.process]
+            self.rabbitmq.process, self.rabbitmq.epmd, self.mariadb.process,
+            *self._added]
 
     def start(self):
         self._say('MariaDB and RabbitMQ start')
@@ -123,7 +136,8 @@ class Cloud:
         self._say('databases of placement and of Nova are created')
         self._create_schemas()
         self.rabbitmq.wait()
-        self._say('placement, Nova and 4 computes start')
+        self._say(
+            f'placement, Nova and {len(self.computes)} computes start')
         for process in reversed(self.processes):
             if not process.is_running():
                 process.start()
@@ -208,7 +222,7 @@ class Cloud:
 
     def _all_devices_known(self):
         expected = sum(
-            len(host.hardware()) for host in hosts.HOSTS.values())
+            len(host.hardware()) for host in self._fleet.values())
         return len(self.books.devices()) == expected
 
     def guests(self):

@@ -142,12 +142,21 @@ class Configuration:
         """Return the file of what runs for all cells."""
         return self._write(self._directory / 'controller.conf', 'controller')
 
-    def write_scheduler(self, lines=OUR_LINES):
-        """Return the file of nova-scheduler."""
+    def write_scheduler(
+            self, lines=OUR_LINES, more='', host='controller',
+            workers=SCHEDULER_WORKERS):
+        """Return the file of nova-scheduler.
+
+        :param lines: of [filter_scheduler]
+        :param more: sections to append
+        :param host: where it runs; each has a state directory of its own
+        :param workers: how many processes
+        """
         return self._write(
-            self._directory / 'nova.conf', 'controller',
-            _SCHEDULER.format(
-                lines='\n'.join(lines), workers=SCHEDULER_WORKERS))
+            self._directory / (
+                'nova.conf' if host == 'controller' else f'{host}.conf'),
+            host, _SCHEDULER.format(
+                lines='\n'.join(lines), workers=workers) + more)
 
     def write_conductor(self, cell):
         """Return the file of a cell's conductor."""

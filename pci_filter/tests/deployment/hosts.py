@@ -14,6 +14,7 @@
 
 import dataclasses
 import json
+import typing
 
 NOVA = 'nova-compute'
 OURS = 'pci-filter-nova-compute'
@@ -42,14 +43,16 @@ class Host:
 
     :param command: what runs there
     :param gpus: how many plain PCI devices it has
-    :param nics: how many physical functions, each with two virtual ones
+    :param nics: how many physical functions it has
+    :param functions: how many virtual ones each of these has
     """
 
     name: str
     cell: str
     command: str
     gpus: int
-    nics: int
+    nics: int = 0
+    functions: int = 2
 
     def hardware(self):
         """Return the devices in the form that virt drivers report."""
@@ -60,7 +63,7 @@ class Host:
             devices.append(_device(parent, 'type-PF'))
             devices += [
                 _device(f'0000:05:{slot:02x}.{function}', 'type-VF', parent)
-                for function in (1, 2)]
+                for function in range(1, self.functions + 1)]
         return devices
 
 
@@ -73,7 +76,10 @@ def _device(address, kind, parent=None):
         'label': f'label_{_VENDOR}_{_PRODUCTS[kind]}'}
 
 
-HOSTS = {host.name: host for host in (
+#: Hosts by their names.
+Fleet = typing.Mapping[str, Host]
+
+HOSTS: Fleet = {host.name: host for host in (
     Host('alpha', 'cell1', NOVA, gpus=2, nics=1),
     Host('beta', 'cell1', OURS, gpus=1, nics=2),
     Host('gamma', 'cell2', NOVA, gpus=1, nics=1),

@@ -21,6 +21,7 @@ import tempfile
 import time
 
 from pci_filter.tests.deployment import cloud
+from pci_filter.tests.deployment import hosts
 
 _STARTED = time.monotonic()
 
@@ -31,16 +32,18 @@ def say(text):
           file=sys.__stderr__, flush=True)
 
 
-def start():
+def start(fleet=hosts.HOSTS):
     """Start a cloud in a temporary directory, and return it.
 
     Call stop() when it is not needed any more.
+
+    :param fleet: its compute hosts
     """
     # So that the clean-up runs then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     directory = pathlib.Path(tempfile.mkdtemp(prefix='pci-filter-deployment-'))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    started = cloud.Cloud(directory, say)
+    started = cloud.Cloud(directory, say, fleet)
     atexit.register(started.kill)
     try:
         started.start()
