@@ -21,9 +21,6 @@ import importlib.util
 import shutil
 import typing
 
-from stevedore import named
-
-from pci_filter.reservations import store
 from pci_filter.tests.deployment import bursts
 from pci_filter.tests.deployment import configuration
 from pci_filter.tests.deployment import hosts
@@ -98,8 +95,7 @@ def missing(way):
     """Return what a way needs and this machine lacks, None if nothing."""
     if way != 'memcached':
         return None
-    if way not in named.NamedExtensionManager(
-            store.NAMESPACE, []).entry_points_names():
+    if not importlib.util.find_spec('pci_filter.reservations.memcached'):
         return 'this pci_filter has no store "memcached"'
     if not importlib.util.find_spec('pymemcache'):
         return 'pymemcache is not installed'
