@@ -51,6 +51,8 @@ def screen(directory):
         configuration = pathlib.Path(directory, 'nova.conf')
         configuration.write_text(
             f'[api_database]\nconnection = sqlite:///{directory}/api.db\n'
+            # What is said of a store names a folder and a user.
+            '[pci_filter]\nreservations = none\n'
             '[filter_scheduler]\n'
             'enabled_filters = ComputeFilter,PciPassthroughFilter\n')
         return subprocess.run(

@@ -37,6 +37,7 @@ from pci_filter.cli.nova import cells
 from pci_filter.cli.nova import nova_conf
 from pci_filter.cli import process
 from pci_filter.cmd import cell_checks
+from pci_filter.cmd import reservation_checks
 from pci_filter.cmd import results
 from pci_filter.objects import tag_coverage
 
@@ -134,6 +135,9 @@ class UpgradeChecks(upgradecheck.UpgradeCommands):
         return results.of(
             upgradecheck.Code.FAILURE if problems else result.code, details)
 
+    def _check_reservations(self) -> results.Result:
+        return reservation_checks.check(self._conf)
+
     def _name(self, hosts: Collection[str]) -> str:
         """Put the names of hosts into a text."""
         names = sorted(hosts)
@@ -159,6 +163,7 @@ class UpgradeChecks(upgradecheck.UpgradeCommands):
          (_check_devices, {'check': cell_checks.check_stale})),
         ('Use of pci_stats',
          (_check_devices, {'check': cell_checks.check_summary})),
+        ('Reservations', _check_reservations),
     )
 
 

@@ -36,6 +36,12 @@ _SECTIONS: typing.Final = (
 
 _INTERVAL: typing.Final = cfg.IntOpt('update_resources_interval', default=0)
 
+#: How Nova knows whether a service is up.
+_SERVICE_OPTS: typing.Final = (
+    cfg.IntOpt('service_down_time', default=60),
+    cfg.StrOpt('servicegroup_driver', default='db'),
+)
+
 #: Seconds that Nova takes for 0.
 _USUAL_INTERVAL: typing.Final = 60
 
@@ -92,6 +98,7 @@ def load(
         cfg.BoolOpt('pci_in_placement', default=False),
         group='filter_scheduler')
     conf.register_opt(_INTERVAL)
+    conf.register_opts(_SERVICE_OPTS)
     conf.register_opts(_path_opts())
     pci_filter_conf.register_opts(conf)
     arguments = [
@@ -133,6 +140,18 @@ def update_interval(conf: cfg.ConfigOpts) -> int:
         _USUAL_INTERVAL)
 
 
+def down_time(conf: cfg.ConfigOpts) -> int | None:
+    """Return the seconds after which Nova takes a service to be down.
+
+    :param conf: what :func:`load` returned
+    :returns: None if its database does not tell, as with memcached
+    """
+    if conf.servicegroup_driver != 'db':
+        return None
+    seconds: int = conf.service_down_time
+    return seconds
+
+
 def _path_opts() -> list[cfg.Opt]:
     """Return the options that say where Nova keeps what it must not lose.
 
@@ -151,7 +170,8 @@ def _path_opts() -> list[cfg.Opt]:
 def _check_values(conf: cfg.ConfigOpts) -> None:
     """Read every option, so that a wrong value shows at once."""
     options = [*(('DEFAULT', conf, name)
-                 for name in (_INTERVAL.name, 'state_path')), *(
+                 for name in (_INTERVAL.name, 'state_path',
+                              'service_down_time')), *(
         (section, conf[section], name)
         for section in _SECTIONS for name in conf[section])]
     for section, group, name in options:

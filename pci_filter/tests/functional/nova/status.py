@@ -27,6 +27,8 @@ from pci_filter.tests.functional.nova import base
 COMMAND = pathlib.Path(sys.executable).with_name('pci-filter-status')
 
 CONF = """
+[DEFAULT]
+state_path = {state}
 [api_database]
 connection = {api}
 [filter_scheduler]
@@ -48,7 +50,7 @@ sys.exit(status.main(sys.argv[1:]))
 TITLES = [
     'Nova Release', 'Scheduler Hook', 'Scheduler Filters', 'PCI Aliases',
     'Tag Sources', 'Cell Databases', 'Device Tags', 'Stale Tags',
-    'Use of pci_stats']
+    'Use of pci_stats', 'Reservations']
 
 SPEC = ['{"address": "*:81:*.*", "physical_network": "physnet1"}']
 
@@ -64,7 +66,8 @@ class StatusTestCase(base.NovaTestCase):
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         self.api = api_db.context_manager.writer.get_engine()
-        self.conf = CONF.format(api=self.api.url)
+        self.conf = CONF.format(
+            api=self.api.url, state=self.folder)
 
     def add(self, *names, cell=0, **more):
         for name in names:
