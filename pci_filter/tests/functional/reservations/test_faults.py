@@ -260,6 +260,47 @@ class TestFaultOneOfThree(FaultMixin, testtools.TestCase):
         self.assertEqual((None, None), self.read(self.store, node))
 
 
+class TestFaultAnswerLost(FaultMixin, testtools.TestCase):
+    """What is between drops a connection once a record was written."""
+
+    def setUp(self):
+        super().setUp()
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(self.listener.close)
+        threading.Thread(target=self.serve, daemon=True).start()
+        self.between = self.load(
+            '[pci_filter]\n'
+            'reservations = memcached\n'
+            'reservation_servers = '
+            f'127.0.0.1:{self.listener.getsockname()[1]}\n')
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                with connection, socket.create_connection(
+                        ('127.0.0.1', self.servers[0].port)) as server:
+                    answer = b'?'
+                    while answer:
+                        asked = connection.recv(4096)
+                        server.sendall(asked)
+                        answer = asked and server.recv(4096)
+                        if asked.startswith((b'add', b'cas')):
+                            break
+                        connection.sendall(answer)
+
+    def test_written_but_not_told(self):
+        """Not "others were first": its own record is there."""
+        token, _ = self.read(self.between)
+        self.assertFails(
+            'closed', self.write, self.between, token, 'two')
+        self.assertEqual('two', self.read(self.store)[1])
+        other = str(uuid.uuid4())
+        self.assertFails(
+            'closed', self.write, self.between, None, 'new', other)
+        self.assertEqual('new', self.read(self.store, other)[1])
+
+
 class TestFaultNotMemcached(base.StoreCase, testtools.TestCase):
     """Whatever listens there, it is a StoreError of one line."""
 
