@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 import json
+import math
 import typing
 
 from pci_filter import matching
@@ -99,7 +100,8 @@ def loads(text: str | bytes) -> Sequence[Reservation]:
         return [_reservation(one) for one in written['reservations']]
     except ValueError:
         raise
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError,
+            RecursionError) as error:
         raise ValueError(
             f'not a record of reservations ({type(error).__name__})'
         ) from None
@@ -107,12 +109,15 @@ def loads(text: str | bytes) -> Sequence[Reservation]:
 
 def _reservation(one: typing.Any) -> Reservation:
     waits_in = one['waits_in']
+    made_at = float(one['made_at'])
+    if not math.isfinite(made_at):
+        raise ValueError('not a record of reservations (it never ends)')
     return Reservation(
         str(one['instance']),
         tuple(_request_from_dict(request) for request in one['requests']),
         int(one['devices']), frozenset(map(int, one['had'])),
         None if waits_in is None else str(waits_in),
-        float(one['made_at']), str(one['made_by']))
+        made_at, str(one['made_by']))
 
 
 def _request_to_dict(request: matching.DeviceRequest) -> dict[str, object]:
