@@ -42,6 +42,7 @@ import threading
 import time
 import typing
 from urllib import parse
+import weakref
 
 from oslo_config import cfg
 
@@ -77,9 +78,18 @@ class LocalStore(store.Store):
             conf.state_path, _NAME)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._process = os.getpid()
+        # Of the file, which somebody may remove.
+        self._inode = (0, 0)
         # Of the parent, and never closed.
         self._inherited: list[sqlite3.Connection] = []
+        after_fork = weakref.WeakMethod(self._after_fork)
+
+        def forget() -> None:
+            method = after_fork()
+            if method is not None:
+                method()
+
+        os.register_at_fork(after_in_child=forget)
 
     def read(self, node_uuid: str, seconds: float) -> store.Record:
         """Return what there is of a compute node."""
@@ -205,14 +215,28 @@ class LocalStore(store.Store):
 
     def _connect(self) -> sqlite3.Connection:
         """Return the connection of this process; the lock is held."""
-        if self._process != os.getpid():
-            if self._connection is not None:
-                self._inherited.append(self._connection)
+        if self._connection is not None and self._inode != self._found():
+            # Who is started now uses another file.
+            self._connection.close()
             self._connection = None
-            self._process = os.getpid()
         if self._connection is None:
             self._connection = self._open()
+            self._inode = self._found()
         return self._connection
+
+    def _after_fork(self) -> None:
+        """Begin anew in a child: a thread may have held the lock."""
+        self._lock = threading.Lock()
+        if self._connection is not None:
+            self._inherited.append(self._connection)
+            self._connection = None
+
+    def _found(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_dev, found.st_ino
 
     def _open(self) -> sqlite3.Connection:
         # Nobody else is to read or write what SQLite is about to make. One
@@ -248,7 +272,7 @@ class LocalStore(store.Store):
             return
         with self._lock:
             connection, self._connection = self._connection, None
-            if connection is not None and self._process == os.getpid():
+            if connection is not None:
                 connection.close()
 
 
