@@ -22,8 +22,14 @@ One reservation is one round, or several if others are at the same node:
    replaced since it was read; if it was, begin again.
 
 The reservations are read first. Were they read after the devices, a claim that
-arrives in between would be seen by nobody: its device was still free, and its
-reservation is no longer there.
+arrives in between could be seen by nobody: its device was still free, and its
+reservation may have expired and been dropped by then. To whom a claim arrives
+between the reads of one look the host looks too full, never too empty; so what
+is refused then is looked at again.
+
+A store that forgets everything between the first step and the fourth cannot be
+told from one in which there was nothing to begin with. What is promised then
+may be promised twice, as may all that was forgotten.
 
 Invariants. A reservation is only made from a sight of the database that is
 later than everything in the record that it replaces. Who fails to replace a

@@ -27,7 +27,12 @@ would make a device look free to which nobody has a reservation any more.
 
 A claim between the second and the third read makes one look taken twice, by
 its row and by the reservation. That is safe, and found out by reading the
-second once more.
+second once more, and the first for one that has come and gone meanwhile.
+
+Two cannot be told from an instance that waits: one that was deleted before the
+conductor has made its row, and one whose build was given up after its claim,
+until it is on another host or in error. Their reservations count until then,
+or until their time is up.
 
 What is seen may be out of date, as on a node of Galera that lags behind. So a
 reservation of which the claim is seen does not count any longer, but is kept:

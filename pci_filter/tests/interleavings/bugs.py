@@ -124,8 +124,8 @@ BUGS: typing.Final = {
         'if False:'),
     'one in error goes on waiting': Bug(
         'claims fail, and go to an alternate',
-        sight, 'end', 'return None if instance.task_state in before else '
-        'End.OVER', 'return None'),
+        sight, 'end', 'if instance.vm_state not in (None, _BUILDING):',
+        'if False:'),
     'nothing is decided anew after a lost race': Bug(
         'two want one, one wants two',
         making, 'reserve', 'timeout + _SPARE):',
