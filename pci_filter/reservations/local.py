@@ -72,6 +72,8 @@ class LocalStore(store.Store):
     :param conf: nova.conf, with Nova's ``state_path``
     """
 
+    remote = False
+
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         super().__init__(conf)
         self._path: str = conf.pci_filter.reservation_file or os.path.join(

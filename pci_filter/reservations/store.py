@@ -72,6 +72,11 @@ class Store(abc.ABC):
     #: Whether reservations are made at all.
     keeps: bool = True
 
+    #: Whether somebody else answers. If not, the time that an answer takes
+    #: passes while the thread waits for its turn, on a machine that has much
+    #: to do, and no longer if it is not answered.
+    remote: bool = True
+
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         pass
 

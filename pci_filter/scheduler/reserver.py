@@ -42,7 +42,7 @@ from pci_filter.tags import base
 
 #: Seconds that a cell has to answer. Nova asks none at this time, so that
 #: nobody may be kept waiting for one that is down.
-_FOR_CELL: typing.Final = 5
+_FOR_CELL: typing.Final = 15
 
 #: Seconds to wait for others of this process that are at the same node.
 _FOR_OTHERS: typing.Final = 5
@@ -154,11 +154,11 @@ class Reserver:
     def _start(self) -> making.Patience:
         if time.monotonic() < self._paused_until:
             raise reservations.StoreError(making.LATE)
-        return making.Patience(self._patience)
+        return making.Patience(self._patience, counts=self.store.remote)
 
     def _stop(self, patience: making.Patience) -> None:
         """Let a store rest that hangs: each request would wait for it."""
-        if patience.left <= 0:
+        if patience.failed:
             self._paused_until = time.monotonic() + _PAUSE
 
 
