@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import contextlib
 import json
 import pathlib
+import signal
 import statistics
 import sys
 import tempfile
@@ -88,6 +89,8 @@ def _report(
 def main() -> int:
     """Run the bursts, and return the exit code."""
     arguments = _parse_arguments()
+    # So that the servers are taken down then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     outcomes = []
     try:
         with contextlib.ExitStack() as stack:
