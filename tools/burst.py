@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import json
 import pathlib
 import statistics
+import subprocess
 import sys
 import typing
 
@@ -205,7 +206,8 @@ def main() -> int:
                 ways.append(way)
         try:
             _run(arguments, ways, book)
-        except (processes.NotInTime, RuntimeError, OSError) as error:
+        except (processes.NotInTime, RuntimeError, OSError,
+                subprocess.CalledProcessError) as error:
             sys.exit(f'The cloud does not work: {error}')
     print(book.as_json() if arguments.format == 'json' else book.as_rst(),
           end='')
