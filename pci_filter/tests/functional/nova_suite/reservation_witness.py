@@ -72,48 +72,62 @@ def _key(reservation):
     return reservation.instance_uuid, reservation.made_at
 
 
+class _Witness:
+    """Sees claims come, and whether reservations count until then.
+
+    :param counts: where to count what is right and what is not
+    """
+
+    def __init__(self, counts):
+        self._counts = counts
+        self._claimed = set()
+        self._save = manager.PciDevTracker.save
+        self._end = sight.end
+
+    def save(self, tracker, context):
+        claims = _Claims(tracker, context)
+        options = nova.conf.CONF.pci_filter
+        if not claims.uuids or options.reservations != 'local':
+            return self._save(tracker, context)
+        timeout = options.reservation_timeout
+        kept, seen = claims.look()
+        for one in kept:
+            ended = self._end(one, seen, timeout)
+            if ended is None:
+                self._note(tally.COUNTED, one, seen)
+            elif _key(one) not in self._claimed:
+                self._note(f'{tally.ENDED}early ({ended.name})', one, seen)
+        result = self._save(tracker, context)
+        kept, seen = claims.look()
+        for one in kept:
+            self._claimed.add(_key(one))
+            if self._end(one, seen, timeout) is None:
+                self._note(f'{tally.ENDED}late', one, seen)
+        return result
+
+    def end(self, reservation, seen, timeout):
+        ended = self._end(reservation, seen, timeout)
+        if ended is None and _key(reservation) in self._claimed:
+            self._note(f'{tally.ENDED}and came back', reservation, seen)
+        return ended
+
+    def _note(self, what, reservation, seen):
+        row = seen.instances.get(reservation.instance_uuid)
+        self._counts[
+            f'{what}, waiting in {reservation.waits_in}, '
+            f'in {row and (row.vm_state, row.task_state)}'] += 1
+
+
 def install(counts):
     """Check in this process.
 
     :param counts: where to count what is right and what is not
     """
-    claimed = set()
-    original_save = manager.PciDevTracker.save
-    original_end = sight.end
+    witness = _Witness(counts)
 
-    def note(what, reservation, seen):
-        row = seen.instances.get(reservation.instance_uuid)
-        counts[f'{what}, waiting in {reservation.waits_in}, '
-               f'in {row and (row.vm_state, row.task_state)}'] += 1
-
-    @functools.wraps(original_save)
+    @functools.wraps(manager.PciDevTracker.save)
     def save(tracker, context):
-        claims = _Claims(tracker, context)
-        if not claims.uuids or nova.conf.CONF.pci_filter.reservations != (
-                'local'):
-            return original_save(tracker, context)
-        timeout = nova.conf.CONF.pci_filter.reservation_timeout
-        kept, seen = claims.look()
-        for one in kept:
-            ended = original_end(one, seen, timeout)
-            if ended is None:
-                note(tally.COUNTED, one, seen)
-            elif _key(one) not in claimed:
-                note(f'{tally.ENDED}early ({ended.name})', one, seen)
-        result = original_save(tracker, context)
-        kept, seen = claims.look()
-        for one in kept:
-            claimed.add(_key(one))
-            if original_end(one, seen, timeout) is None:
-                note(f'{tally.ENDED}late', one, seen)
-        return result
-
-    @functools.wraps(original_end)
-    def end(reservation, seen, timeout):
-        ended = original_end(reservation, seen, timeout)
-        if ended is None and _key(reservation) in claimed:
-            note(f'{tally.ENDED}and came back', reservation, seen)
-        return ended
+        return witness.save(tracker, context)
 
     manager.PciDevTracker.save = save
-    sight.end = end
+    sight.end = witness.end
