@@ -43,7 +43,8 @@ What must hold:
   devices that were free and not rightly promised to others were fewer than
   wanted. That is asked on spoiled hosts as well, but not of who reads rows
   that are out of date, nor of a look in which a claim arrives and its build is
-  given up at once: it takes Nova seconds, and leaves no trace.
+  given up at once (it takes Nova seconds, and leaves no trace), nor of one in
+  which the timeout passes: what it has read first counts all the time.
 * Nobody is refused for ever. Where nothing is under way any more, a new
   request is granted if so many devices are free and not rightly promised, and
   not if fewer are free; and once the timeout has passed, exactly if they are
@@ -339,8 +340,10 @@ class Rules:
                     raise Violated(
                         f'{number} is refused at {process.host}, although '
                         'there were enough devices all the time')
-                if process.held and process.held[0] == process.host and (
-                        schedulers.FAILED not in results):
+                text = world.store[process.host]
+                if text and schedulers.instance_uuid(number) in _times(
+                        text) and schedulers.FAILED not in results and (
+                            process.store_works):
                     raise Violated(f'{number} gives nothing back')
                 process = self._next_host(number, process)
             process = process._replace(
@@ -582,8 +585,7 @@ class Rules:
             yield 'the store is emptied', self._lost(world._replace(
                 budget=world.budget.less('lose')))
         if world.budget.tick:
-            yield 'the timeout passes', self._voided(world)._replace(
-                clock=schedulers.TIMEOUT, budget=world.budget.less('tick'))
+            yield 'the timeout passes', self._passed(world)
         if world.budget.delete:
             for number, process in enumerate(world.processes):
                 if number in self.setting.deletable and (
@@ -599,6 +601,14 @@ class Rules:
             spoiled or any(self.promised(world, number, host)
                            for number in range(len(world.processes)))
             for host, spoiled in enumerate(world.spoiled)))
+
+    def _passed(self, world):
+        world = self._voided(world)._replace(
+            clock=schedulers.TIMEOUT, budget=world.budget.less('tick'))
+        for number, process in enumerate(world.processes):
+            if process.look is False:
+                world = _with(world, number, look=True)
+        return world
 
     def _lost(self, world):
         # Who has read before cannot tell what was there from nothing.

@@ -156,7 +156,7 @@ class TestCells(status.StatusTestCase):
     def no_cell(self, conf, *texts):
         results = self.results(2, conf=conf)
         self.check(results, 'Cell Databases', 2, *texts)
-        for title in status.TITLES[-3:]:
+        for title in status.TITLES[-4:-1]:
             self.check(results, title, 1, 'Not checked')
         self.check_rest(results)
 

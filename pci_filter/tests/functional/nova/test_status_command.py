@@ -205,7 +205,7 @@ class TestConfiguration(status.StatusTestCase):
             filters=['names ComputeFilter, which is not available'],
             aliases=["'vendor'"],
             sources=['does not start', "unknown source 'pci_stat'"])
-        for title in status.TITLES[-3:]:
+        for title in status.TITLES[-4:-1]:
             self.check(results, title, 1, 'Not checked')
         self.check_rest(results)
 
@@ -217,7 +217,7 @@ class TestConfiguration(status.StatusTestCase):
             + '[pci_filter]\ndevice_spec = {"vendor_id": 1}\n',
             filters=['available_filters cannot be loaded', 'another one'],
             sources=['does not start', '{"vendor_id": 1}'])
-        for title in status.TITLES[-3:]:
+        for title in status.TITLES[-4:-1]:
             self.check(results, title, 1, 'Not checked')
         self.check_rest(results)
 
