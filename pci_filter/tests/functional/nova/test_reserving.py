@@ -41,10 +41,11 @@ class TestBurst(selecting.SelectingTestCase):
             {host.name: functions for host in added},
             collections.Counter(server.host.name for server in servers))
         line = self.assertNoneFits(base.vf_request())
+        told = f'{functions} servers such as' if functions > 1 else '1 server,'
         self.assertRegex(
             line, r'for other servers, whose claims are to come: (on host '
-            rf'host\d, for {functions} servers such as \S+, for at most '
-            r'\d+ s(; )?)+(and on 3 more hosts)?\.$')
+            rf'host\d, for {told} \S+, for at most \d+ s(; )?)+'
+            r'(and on 3 more hosts)?\. What ')
         self.boot_all(servers)
         for host in added:
             self.assertEqual([], self.counting(host))
@@ -99,7 +100,7 @@ class TestEnd(selecting.SelectingTestCase):
     def check_counts(self):
         self.assertEqual([self.server.uuid], self.counting(self.host))
         self.assertIn(
-            f'such as {self.server.uuid}, for at most ',
+            f'for 1 server, {self.server.uuid}, for at most ',
             self.assertNoneFits(selecting.gpu_request()))
 
     def check_free(self):

@@ -121,7 +121,7 @@ class TestOtherFilters(selecting.SelectingTestCase):
             self.assertNoneFits(
                 selecting.gpu_request(), ignore_hosts=['host0']),
             r'come: on host host1, for 2 servers such as \S+, for at most '
-            r'\d+ s\.$')
+            r'\d+ s\. What ')
 
     def test_server_group(self):
         self.manager = self.scheduler([
