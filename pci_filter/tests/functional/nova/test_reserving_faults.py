@@ -103,8 +103,9 @@ class FaultsTestCase(selecting.SelectingTestCase):
         for line in news:
             self.assertRegex(
                 line, '^WARNING .* PCI devices cannot be reserved: .*Until '
-                'they can, servers that are asked for at the same time may '
-                r'be sent to the same device\.$')
+                'they can, requests are served as without reservations: '
+                'servers that are asked for at the same time may '
+                r'be sent to the same device, and are retried\. ')
             for text in texts:
                 self.assertIn(text, line)
 
@@ -275,7 +276,7 @@ class TestClock(FaultsTestCase):
             self.assertRaises(selecting.NoValidHost, select, third)
             self.assertRegex(
                 self.log_lines(selecting.ALL_RESERVED)[-1],
-                r'for at most (5\d|60) s\.$')
+                r'for at most (5\d|60) s\. What ')
             for server in servers:
                 server.create(self.host).set(deleted=1)
         # One that times out does so for all.
