@@ -22,9 +22,6 @@ import os
 import tempfile
 import typing
 
-import nova.conf
-from nova import exception as nova_exception
-
 from pci_filter import conf
 from pci_filter.fixture import cloud as embedded_cloud
 from pci_filter.fixture import compute_host
@@ -71,7 +68,7 @@ def ours(
     The parameters are those of :func:`in_tree`.
     """
     _add_hosts(cloud)
-    conf.register_opts(nova.conf.CONF)
+    conf.register_opts(databases.CONF)
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(
             tempfile.TemporaryDirectory(prefix='pci-filter-'))
@@ -120,5 +117,5 @@ def _choose(
     """Return the host that a server is sent to, None if there is none."""
     try:
         return scheduler.choose(scheduling.request_spec(requests))
-    except nova_exception.NoValidHost:
+    except destinations.NoValidHost:
         return None

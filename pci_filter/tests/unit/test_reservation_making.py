@@ -105,7 +105,7 @@ class TestPatience(base.UnitTestCase):
         patience.spend(lambda left: None)
         error = self.assertRaises(
             reservations.StoreError, patience.spend, self.fail)
-        self.assertEqual('the time to wait for it is up', str(error))
+        self.assertEqual(making.LATE, str(error))
 
     def test_failures_take_time_too(self):
         patience = self._patience(0.0, 0.5)

@@ -16,6 +16,8 @@ Nova's own client talks to it as it is. Not wsgi-intercept, which serves only
 the process that has installed it.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import pathlib
 import socketserver
