@@ -283,9 +283,10 @@ def _has_table(connection: sqlite3.Connection) -> bool:
 
     :raises sqlite3.DatabaseError: if it has something else
     """
-    found = connection.execute('PRAGMA application_id').fetchone()[0]
+    # Others may be making the file: the number comes before the table.
     tables = connection.execute(
         'SELECT COUNT(*) FROM sqlite_master').fetchone()[0]
+    found = connection.execute('PRAGMA application_id').fetchone()[0]
     if tables and found != _APPLICATION:
         raise sqlite3.DatabaseError(
             'it is not a file of reservations, or of another version of '

@@ -375,8 +375,7 @@ class TestFaults(LocalTestCase):
 
         def check():
             os.setuid(65534)
-            self.fails(_store(self.path), 'unable to open database file',
-                       many='nobody may not read it')
+            self.fails(_store(self.path), 'Permission denied')
 
         self.wait(self.fork(check))
 
