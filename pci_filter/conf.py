@@ -160,17 +160,24 @@ Normally a reservation ends as soon as nova-compute has claimed the device, or
 the server is deleted, in error or on another host. This is for the others: a
 server whose build ends before nova-compute hears of it.
 
-Raise it if it takes longer from nova-scheduler to the claim of nova-compute,
-such as with long queues. The clock is that of the cell's database.
+Raise it if it takes longer from nova-scheduler to the claim of nova-compute:
+with long message queues, and where many servers are sent to the same host.
+nova-compute builds ``[DEFAULT] max_concurrent_builds`` servers at a time, and
+claims the devices of a server when its build begins. The clock is that of the
+cell's database; those of the members of a Galera cluster must not differ by as
+much as this.
 """),
     cfg.IntOpt(
         'reservation_store_timeout',
         default=500,
         min=1,
         help="""
-For how many milliseconds the store of reservations may keep a server waiting.
+For how many milliseconds the store may keep a server waiting that is to be
+sent to a host.
 
-When they are over the request goes on without a reservation.
+When they are over the request goes on without a reservation. What a file has
+answered does not count, since a busy worker takes longer to come back than the
+file to answer.
 """),
     cfg.StrOpt(
         'reservation_file',

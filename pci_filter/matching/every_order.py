@@ -66,7 +66,8 @@ def _without_what_fits(
 ) -> constraints.Pools:
     """Return what is left when each request takes as much as there is."""
     for request in requests:
-        for count in range(request.count, 0, -1):
+        most = min(request.count, constraints.available(pools))
+        for count in range(most, 0, -1):
             allotted = allotment.allot(
                 pools, [dataclasses.replace(request, count=count)])
             if allotted is not None:

@@ -31,6 +31,7 @@ from pci_filter.reservations.sight import Sight
 from pci_filter.reservations.store import load
 from pci_filter.reservations.store import Store
 from pci_filter.reservations.store import StoreError
+from pci_filter.reservations.store import UnreadableRecord
 
 __all__ = [
     'Instance',
@@ -40,6 +41,7 @@ __all__ = [
     'Sight',
     'Store',
     'StoreError',
+    'UnreadableRecord',
     'load',
     'release',
     'reserve',

@@ -21,15 +21,17 @@ Refused: one connection for each thread, which would be hundreds of open files,
 and SQLite's own waiting, which would stop all green threads of a worker.
 
 Invariants. A connection is used by the process that opened it and, under
-``_lock``, by one thread at a time; nothing waits while it is held. One that a
-parent has opened is neither used nor closed by its children: to close it would
-give up the parent's locks. Who only wants to see reservations has a connection
+``_lock``, by one thread at a time; while it is held the file is read and
+written, and nothing else is waited for. A connection that a parent has opened
+is neither used nor closed by its children: to close it would give up their own
+locks on the file. A reader who only wants to see reservations has a connection
 for the moment, which makes and writes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
@@ -202,7 +204,7 @@ class LocalStore(store.Store):
         deadline = time.monotonic() + seconds
         while True:
             try:
-                with self._lock:
+                with self._alone(deadline):
                     return execute()
             except sqlite3.Error as error:
                 busy = isinstance(error, sqlite3.OperationalError) and (
@@ -215,10 +217,26 @@ class LocalStore(store.Store):
             except OSError as error:
                 raise self._error(error) from error
 
+    @contextlib.contextmanager
+    def _alone(self, deadline: float) -> Iterator[None]:
+        """Hold the lock.
+
+        :raises StoreError: if another thread has it until the deadline, as
+            one may whose file system hangs
+        """
+        lock = self._lock
+        if not lock.acquire(timeout=max(0, deadline - time.monotonic())):
+            raise store.StoreError(
+                f'{self._path}: other threads of this process keep it busy')
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _connect(self) -> sqlite3.Connection:
         """Return the connection of this process; the lock is held."""
         if self._connection is not None and self._inode != self._found():
-            # Who is started now uses another file.
+            # The file was removed: workers started since use another one.
             self._connection.close()
             self._connection = None
         if self._connection is None:
@@ -256,8 +274,8 @@ class LocalStore(store.Store):
                 connection.execute('PRAGMA journal_mode = WAL')
                 connection.execute(f'PRAGMA application_id = {_APPLICATION}')
                 connection.execute(_SCHEMA)
-            # After a crash of the machine nobody has reservations.
-            connection.execute('PRAGMA synchronous = OFF')
+            # The last ones may be lost with the machine, the file must not.
+            connection.execute('PRAGMA synchronous = NORMAL')
             connection.execute(
                 'DELETE FROM reservations WHERE expires < ?', (time.time(),))
         except BaseException:

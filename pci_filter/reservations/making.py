@@ -23,18 +23,18 @@ One reservation is one round, or several if others are at the same node:
 
 The reservations are read first. Were they read after the devices, a claim that
 arrives in between could be seen by nobody: its device was still free, and its
-reservation may have expired and been dropped by then. To whom a claim arrives
-between the reads of one look the host looks too full, never too empty; so what
-is refused then is looked at again.
+reservation may have expired and been dropped by then. If a claim arrives
+between the reads of one look, the host looks too full, never too empty; so
+what is refused then is looked at again.
 
 A store that forgets everything between the first step and the fourth cannot be
 told from one in which there was nothing to begin with. What is promised then
 may be promised twice, as may all that was forgotten.
 
 Invariants. A reservation is only made from a sight of the database that is
-later than everything in the record that it replaces. Who fails to replace a
-record has changed nothing. That somebody fails means that somebody else has
-succeeded, so that all together always get on.
+later than everything in the record that it replaces. A worker that fails to
+replace a record has changed nothing, and it fails only because another worker
+has succeeded, so that all together always get on.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from pci_filter.reservations import store as store_module
 #: Rounds until a reservation is given up. Each that fails stands for one that
 #: another worker has made on the same node meanwhile.
 _ROUNDS: typing.Final = 64
+_REPLACED: typing.Final = f'others have replaced the record {_ROUNDS} times'
 
 #: Looks at a node that are repeated because claims arrived meanwhile. One
 #: whose nova-compute died in the middle of a claim is not looked at for ever.
@@ -216,6 +217,9 @@ def reserve(
                 # What looks taken twice is taken once.
                 looks -= 1
                 continue
+            if waiting and node.decide(()) is None:
+                # It would not fit without them either.
+                waiting = []
             return Refused([
                 Waiting(other, timeout - other.age(seen.now))
                 for other in waiting])
@@ -231,8 +235,7 @@ def reserve(
                 reservation_module.dumps([*kept, made]), timeout + _SPARE):
             return Made(made, [
                 (other, ended) for other, ended in ends if ended is not None])
-    raise store_module.StoreError(
-        f'others have replaced the record {_ROUNDS} times')
+    raise store_module.StoreError(_REPLACED)
 
 
 def release(
@@ -256,8 +259,7 @@ def release(
                 store.write, node_uuid, record.token,
                 reservation_module.dumps(kept), timeout + _SPARE):
             return
-    raise store_module.StoreError(
-        f'others have replaced the record {_ROUNDS} times')
+    raise store_module.StoreError(_REPLACED)
 
 
 def _read(
@@ -281,5 +283,5 @@ def _known(
     try:
         return reservation_module.loads(record.text)
     except ValueError as error:
-        raise store_module.StoreError(
+        raise store_module.UnreadableRecord(
             f'what it has of a compute node is unreadable: {error}') from None

@@ -24,7 +24,7 @@ import typing
 from pci_filter import matching
 from pci_filter import model
 
-#: Of what is written. Who finds another one cannot read it.
+#: Of what is written. A reader refuses any other.
 VERSION: typing.Final = 1
 
 #: The task state of an instance that has never been on a host.
@@ -115,9 +115,17 @@ def _reservation(one: typing.Any) -> Reservation:
     return Reservation(
         str(one['instance']),
         tuple(_request_from_dict(request) for request in one['requests']),
-        int(one['devices']), frozenset(map(int, one['had'])),
+        _count(one['devices']), frozenset(map(int, one['had'])),
         None if waits_in is None else str(waits_in),
         made_at, str(one['made_by']))
+
+
+def _count(written: typing.Any) -> int:
+    count = int(written)
+    if count < 0:
+        raise ValueError(
+            f'not a record of reservations (of {count} devices)')
+    return count
 
 
 def _request_to_dict(request: matching.DeviceRequest) -> dict[str, object]:
@@ -131,7 +139,7 @@ def _request_to_dict(request: matching.DeviceRequest) -> dict[str, object]:
 
 def _request_from_dict(written: typing.Any) -> matching.DeviceRequest:
     return matching.DeviceRequest.compile(
-        str(written['label']), int(written['count']),
+        str(written['label']), _count(written['count']),
         [dict(spec) for spec in written['specs']],
         str(written['numa_policy']),
         frozenset(map(int, written['numa_cells'])),

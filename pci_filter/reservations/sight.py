@@ -12,8 +12,8 @@
 
 """What a cell's database says of reservations, and when that ends them.
 
-The database is read after the reservations, and in this order, in whatever
-transaction:
+The database is read after the reservations, and in this order, whether a
+statement sees what was committed last or what the transaction began with:
 
 1. the instances that have reservations on the node,
 2. which devices of the node are theirs,
@@ -25,9 +25,11 @@ its claim is going to see its devices as well, and whoever sees its devices is
 not going to find them available. In any other order a claim between two reads
 would make a device look free to which nobody has a reservation any more.
 
-A claim between the second and the third read makes one look taken twice, by
-its row and by the reservation. That is safe, and found out by reading the
-second once more, and the first for one that has come and gone meanwhile.
+A claim between the second and the third read makes a device look taken twice,
+by its row and by the reservation, where each statement sees what was committed
+last (READ COMMITTED, as PostgreSQL has it). That is safe, and found out by
+reading the second once more, and the first for a claim that has come and gone
+meanwhile.
 
 Two cannot be told from an instance that waits: one that was deleted before the
 conductor has made its row, and one whose build was given up after its claim,
@@ -37,8 +39,10 @@ or until their time is up.
 What is seen may be out of date, as on a node of Galera that lags behind. So a
 reservation of which the claim is seen does not count any longer, but is kept:
 others may not see the claim yet. One that ended for good, because the instance
-is gone or elsewhere, need not be kept: to those who see less the devices are
-the instance's still, or were never.
+is gone, elsewhere, or past a claim that took nothing, need not be kept: to
+those who see less the devices are the instance's still, or were never. Nor may
+it be: the instance may come into the same state again, on its way to another
+host.
 """
 
 from __future__ import annotations
@@ -110,12 +114,12 @@ class End(enum.Enum):
     EXPIRED = 'its time is up'
     DELETED = 'the instance is deleted'
     ELSEWHERE = 'the instance is on another host'
-    OVER = 'the instance is past its claim'
+    OVER = 'the instance is past its claim, and has none of its devices'
 
     @property
     def is_final(self) -> bool:
         """Whether it has ended for those, too, who see less; see above."""
-        return self in (End.EXPIRED, End.DELETED, End.ELSEWHERE)
+        return self is not End.CLAIMED
 
 
 def waits_in(instance: Instance | None) -> str | None:
@@ -154,11 +158,13 @@ def end(
             return None
         if instance.node not in (None, seen.node):
             return End.ELSEWHERE
-        if instance.vm_state not in (None, _BUILDING):
-            return End.OVER
     before = _BEFORE_CLAIM.get(
         reservation.waits_in or '', frozenset((reservation.waits_in,)))
-    return None if instance.task_state in (*before, _DELETING) else End.OVER
+    if instance.task_state in (*before, _DELETING) and not (
+            boots and instance.vm_state not in (None, _BUILDING)):
+        return None
+    # A live migration claims fewer than it asked for.
+    return End.CLAIMED if is_arriving(reservation, seen) else End.OVER
 
 
 def to_come(
@@ -166,9 +172,9 @@ def to_come(
 ) -> tuple[matching.DeviceRequest, ...]:
     """Return the requests of which the devices are not claimed yet.
 
-    nova-compute saves one device after the other, in the order of their
-    addresses. Of several requests nobody can tell which those serve that are
-    saved already, so that all of them count until all are.
+    nova-compute saves one device after the other. Of several requests nobody
+    can tell which those serve that are saved already, so that all of them
+    count until all are.
 
     :param reservation: one that counts
     :param seen: its node

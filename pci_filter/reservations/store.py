@@ -38,6 +38,10 @@ class StoreError(Exception):
     """
 
 
+class UnreadableRecord(StoreError):
+    """What the store has of one compute node is no record of this version."""
+
+
 class Record(typing.NamedTuple):
     """What a store has of a compute node.
 

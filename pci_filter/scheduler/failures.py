@@ -22,6 +22,7 @@ from oslo_log import log as logging
 
 from pci_filter.db import read_only
 from pci_filter import model
+from pci_filter import reservations
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_states as host_states_module
@@ -146,7 +147,10 @@ class Failures:
 
     def reservation_failed(self, error: Exception) -> None:
         """Note that a server goes on without a reservation."""
-        if self._troubles.is_new('reservations', _kind(error)):
+        # One record that nobody can read is no trouble of the others.
+        subject = 'record' if isinstance(
+            error, reservations.UnreadableRecord) else 'reservations'
+        if self._troubles.is_new(subject, _kind(error)):
             LOG.warning(
                 'PCI devices cannot be reserved: %s. Until they can, requests '
                 'are served as without reservations: servers that are asked '

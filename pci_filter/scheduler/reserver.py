@@ -40,8 +40,9 @@ from pci_filter.scheduler import host_pools
 from pci_filter.scheduler import request_specs
 from pci_filter.tags import base
 
-#: Seconds that a cell has to answer. Nova asks none at this time, so that
-#: nobody may be kept waiting for one that is down.
+#: Seconds that a cell has to answer, however often it is looked at for one
+#: reservation. Nova asks none at this time, so that nobody may be kept waiting
+#: for one that is down.
 _FOR_CELL: typing.Final = 15
 
 #: Seconds to wait for others of this process that are at the same node.
@@ -74,9 +75,9 @@ class Reserver:
 
     Of the threads of a process only one is at a node at a time: of several the
     store would let one succeed in each round, and all would read the database
-    in each. Who waits too long goes on nevertheless, since it is the store
-    that decides. The lock is held while the cell and the store are asked, for
-    a limited time each; no other lock is taken meanwhile.
+    in each. A thread that has waited too long goes on nevertheless, since it
+    is the store that decides. The lock is held while the cell and the store
+    are asked, for a limited time each; no other lock is taken meanwhile.
 
     :param conf: nova.conf
     :param tag_sources: what the pools are made with
@@ -184,6 +185,7 @@ class Node:
         self._make = host_pools.maker(tag_sources, None, spec_obj)
         # As they were when it was last looked at.
         self._pools = objects.PciDevicePoolList()
+        self._deadline: float | None = None
 
     def is_arbitrated(self) -> bool:
         """Tell whether placement arbitrates all that is asked for here."""
@@ -218,9 +220,10 @@ class Node:
                     or named().by_uuid != instances.by_uuid)
                 return instances, before, moved, groups.get(self.uuid, {})
 
+        if self._deadline is None:
+            self._deadline = time.monotonic() + _FOR_CELL
         answer = cell_reader.CellReader(
-            self._context, [self._cell], read,
-            deadline=time.monotonic() + _FOR_CELL,
+            self._context, [self._cell], read, deadline=self._deadline,
         ).answers([self._cell.uuid])[self._cell.uuid]
         if not isinstance(answer, tuple):
             raise CellUnreadable(self._cell.uuid, answer)

@@ -44,9 +44,6 @@ LOG = logging.getLogger(__name__)
 #: How many hosts, and how many servers of a host, a line tells of.
 _SHOWN: typing.Final = 5
 
-#: What may have taken the time that it is allowed.
-_KEEPS_WAITING: typing.Final = (
-    reservations.StoreError, reserver_module.CellUnreadable)
 
 HostState = typing.Any
 
@@ -106,6 +103,8 @@ class Request:
         # No later instance of the request waits for what has kept an earlier
         # one waiting.
         self._gave_up = False
+        # Nor does it for each reservation that cannot be given back.
+        self._gives_back = True
 
     def note_hosts(
         self, host_states: Iterable[HostState],
@@ -189,7 +188,7 @@ class Request:
                 return None
             made = self._reserver.reserve(node, instance_uuid)
         except Exception as error:
-            self._gave_up = isinstance(error, _KEEPS_WAITING)
+            self._gave_up = _keeps_waiting(error)
             self._failures.reservation_failed(error)
             return None
         self._failures.reservation_succeeded()
@@ -217,7 +216,7 @@ class Request:
         return None, None
 
     def _release(self, made: _Reserved, reason: str) -> None:
-        if self._gave_up:
+        if not self._gives_back:
             return
         try:
             self._reserver.release(made.host_state.uuid, made.reservation)
@@ -227,8 +226,15 @@ class Request:
                     'host': made.host_state.host, 'reason': reason,
                     'instance': made.reservation.instance_uuid})
         except Exception as error:
-            self._gave_up = isinstance(error, _KEEPS_WAITING)
+            self._gives_back = not _keeps_waiting(error)
             self._failures.reservation_failed(error)
+
+
+def _keeps_waiting(error: Exception) -> bool:
+    """Tell whether a failure may have taken all the time it is allowed."""
+    return isinstance(error, (
+        reservations.StoreError, reserver_module.CellUnreadable,
+    )) and not isinstance(error, reservations.UnreadableRecord)
 
 
 def _log_made(host_state: HostState, made: reservations.Made) -> None:

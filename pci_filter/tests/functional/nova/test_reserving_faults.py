@@ -169,7 +169,9 @@ class TestStore(FaultsTestCase):
         self.trouble.before_read = lambda: time.sleep(0.05)
         self.reserver._stop = lambda patience: setattr(
             self.reserver, '_paused_until', float('inf'))
-        self.check_goes_on('StoreError: the time to wait for it is up')
+        self.check_goes_on(
+            'StoreError: the store needs longer than '
+            '[pci_filter]reservation_store_timeout')
         self.assertEqual(1, self.trouble.asked)
         self.trouble.before_read = lambda: None
         del self.reserver._stop
@@ -253,22 +255,33 @@ class TestRecord(FaultsTestCase):
 
 class TestClock(FaultsTestCase):
 
+    def set_clock(self, seconds):
+        """Let the clock be fast by so much while devices are reserved.
+
+        Not all the time: Nova's client of placement would wait for it.
+        """
+        clock = time.time
+        reserve = self.reserver.reserve
+
+        def reserve_then(*args):
+            with fixtures.MonkeyPatch(
+                    'time.time', lambda: clock() + seconds):
+                return reserve(*args)
+
+        self.reserver.reserve = reserve_then
+
     def test_clocks_of_two_controllers_five_minutes_apart(self):
         """None of them matters, but that of the database."""
         store = InMemory()
         managers = {}
-        for name in ('slow', 'right', 'fast'):
-            self.manager = self.scheduler()
+        for name, seconds in (('slow', -300), ('right', 0), ('fast', 300)):
+            self.manager = managers[name] = self.scheduler()
             self.reserver.store = store
-            managers[name] = self.manager
-        clock = time.time
-        clocks = {'slow': -300, 'right': 0, 'fast': 300}
+            self.set_clock(seconds)
 
         def select(name):
-            self.manager = managers[name]
-            with fixtures.MonkeyPatch(
-                    'time.time', lambda: clock() + clocks[name]):
-                return self.select(selecting.gpu_request())
+            return self.select(
+                selecting.gpu_request(), manager=managers[name])
 
         for first, second, third in (
                 ('slow', 'fast', 'right'), ('fast', 'slow', 'fast')):

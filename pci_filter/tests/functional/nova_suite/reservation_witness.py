@@ -45,7 +45,8 @@ class _Claims:
         self._context = context
         self.uuids = {
             device.instance_uuid for device in tracker.pci_devs
-            if device.status == 'claimed'
+            # A claim to boot is saved as an allocation.
+            if device.status in ('claimed', 'allocated')
             and 'instance_uuid' in device.obj_what_changed()}
 
     def look(self):
