@@ -130,6 +130,13 @@ class TestOneByOne(base.UnitTestCase):
         self.assertEqual([('15b3', 2)], [
             (pool.vendor_id, pool.count) for pool in left])
 
+    def test_one_that_asks_for_more_than_there_can_be(self):
+        """A record may say anything; one of a billion takes no time."""
+        left, fitting = every_order.fit_one_by_one(
+            [_pool('8086', '1515', 2, '0000:81:00.0')],
+            [[_request(10 ** 12, {'vendor_id': '8086'})]])
+        self.assertEqual(([], []), (left, fitting))
+
     def test_who_needs_something_else_does_not_mind(self):
         pools = [_pool('15b3', '1572', 1, '0000:82:00.0')]
         gone = [_request(1, {'vendor_id': '8086'})]

@@ -379,6 +379,14 @@ class TestFaults(LocalTestCase):
 
         self.wait(self.fork(check))
 
+    def test_another_thread_hangs(self):
+        store = _store(self.path)
+        _put(store, 'node', 'a')
+        with store._lock:
+            error = self.assertRaises(
+                reservations.StoreError, store.read, 'node', 0.1)
+        self.assertIn('other threads of this process', str(error))
+
     def test_full(self):
         store = _store(self.path)
         _put(store, 'node', 'a')

@@ -162,6 +162,11 @@ class TestMaking(base.UnitTestCase):
         self.assertEqual(making.Refused([]), self.reserve())
         self.assertEqual({}, self.store.records)
 
+    def test_others_are_not_what_keeps_it_away(self):
+        self.reserve()
+        self.node.wanted = 3
+        self.assertEqual(making.Refused([]), self.reserve('b'))
+
     def test_who_asks_again_replaces_his_own(self):
         self.node.available = 1
         self.reserve('a')
