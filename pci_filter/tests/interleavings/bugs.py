@@ -124,8 +124,8 @@ BUGS: typing.Final = {
         'if False:'),
     'one in error goes on waiting': Bug(
         'claims fail, and go to an alternate',
-        sight, 'end', 'if instance.vm_state not in (None, _BUILDING):',
-        'if False:'),
+        sight, 'end', 'boots and instance.vm_state not in (None, _BUILDING)',
+        'False'),
     'nothing is decided anew after a lost race': Bug(
         'two want one, one wants two',
         making, 'reserve', 'timeout + _SPARE):',
