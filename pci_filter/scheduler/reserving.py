@@ -115,9 +115,12 @@ class Request:
         :param host_states: the HostStates, with their pools
         :param cells: the CellMappings by UUID
         """
-        for host_state in host_states:
-            self._hosts[host_state.uuid] = (
-                host_state, cells.get(host_state.cell_uuid))
+        try:
+            for host_state in host_states:
+                self._hosts[host_state.uuid] = (
+                    host_state, cells.get(host_state.cell_uuid))
+        except Exception as error:
+            self._failures.reservation_failed(error)
 
     def claim(
         self, call: Callable[[], typing.Any], context: typing.Any,
@@ -151,8 +154,14 @@ class Request:
         """Give back everything: no instance of the request goes anywhere."""
         for made in self._made:
             self._release(made, 'the request failed')
+        self._report(self._log_refused)
+
+    def _report(
+        self, log: Callable[..., None], *args: typing.Any,
+    ) -> None:
+        """Log something; the reservation that it tells of stands anyway."""
         try:
-            self._log_refused()
+            log(*args)
         except Exception as error:
             self._failures.report_failed(error)
 
@@ -186,6 +195,7 @@ class Request:
                 context, cell, host_state, spec_obj, alloc_req['mappings'])
             if node.is_arbitrated():
                 return None
+            is_forced = request_specs.is_forced(spec_obj)
             made = self._reserver.reserve(node, instance_uuid)
         except Exception as error:
             self._gave_up = _keeps_waiting(error)
@@ -193,15 +203,12 @@ class Request:
             return None
         self._failures.reservation_succeeded()
         if isinstance(made, reservations.Made):
-            _log_made(host_state, made)
+            self._report(_log_made, host_state, made)
             return _Reserved(host_state, made.reservation)
-        if not made.waiting and request_specs.is_forced(spec_obj):
+        if not made.waiting and is_forced:
             # No filter was asked, and this is not one.
             return None
-        LOG.debug(
-            'Passed over host %(host)s for instance %(instance)s: %(reason)s',
-            {'host': host_state.host, 'instance': instance_uuid,
-             'reason': _waiting(made)})
+        self._report(_log_passed_over, host_state, made, instance_uuid)
         if made.waiting:
             self._refused[host_state.uuid] = host_state, made
         return made
@@ -220,14 +227,28 @@ class Request:
             return
         try:
             self._reserver.release(made.host_state.uuid, made.reservation)
-            LOG.debug(
-                'Reservation on host %(host)s for instance %(instance)s is '
-                'given back: %(reason)s', {
-                    'host': made.host_state.host, 'reason': reason,
-                    'instance': made.reservation.instance_uuid})
         except Exception as error:
             self._gives_back = not _keeps_waiting(error)
             self._failures.reservation_failed(error)
+        else:
+            self._report(_log_released, made, reason)
+
+
+def _log_released(made: _Reserved, reason: str) -> None:
+    LOG.debug(
+        'Reservation on host %(host)s for instance %(instance)s is given '
+        'back: %(reason)s', {
+            'host': made.host_state.host, 'reason': reason,
+            'instance': made.reservation.instance_uuid})
+
+
+def _log_passed_over(
+    host_state: HostState, refused: reservations.Refused, instance_uuid: str,
+) -> None:
+    LOG.debug(
+        'Passed over host %(host)s for instance %(instance)s: %(reason)s',
+        {'host': host_state.host, 'instance': instance_uuid,
+         'reason': _waiting(refused)})
 
 
 def _keeps_waiting(error: Exception) -> bool:
