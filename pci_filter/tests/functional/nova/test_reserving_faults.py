@@ -180,12 +180,18 @@ class TestStore(FaultsTestCase):
     def test_many_instances_wait_once(self):
         self.manager = self.scheduler(reservation_store_timeout=20)
         self.trouble = self.reserver.store = Troubled(self.reserver.store)
-        self.trouble.before_write = lambda: time.sleep(0.05)
+
+        def hang():
+            time.sleep(0.05)
+            raise reservations.StoreError('memcached: timed out')
+
+        self.trouble.before_write = hang
         self.select_all(self.spec(
             selecting.gpu_request(), num_instances=2),
             [uuidutils.generate_uuid() for _ in range(2)])
-        # The first is written nevertheless.
-        self.assertLessEqual(self.trouble.asked, 3)
+        # By the first, to read and to write. On a busy machine the time is up
+        # when it has read.
+        self.assertIn(self.trouble.asked, (1, 2))
 
     def test_store_locked(self):
         """Somebody else keeps the file from being written."""
@@ -232,8 +238,9 @@ class TestRecord(FaultsTestCase):
     def check_unreadable(self, text, told):
         self.trouble.write(
             self.host.node_uuid, None, text, 60, 10)
-        self.check_goes_on('StoreError: what it has of a compute node is '
-                           f'unreadable: {told}')
+        self.check_goes_on(
+            'UnreadableRecord: what it has of a compute node is unreadable: '
+            + told)
         record = self.reserver.store.read(self.host.node_uuid, 10)
         self.assertEqual(text, record.text)
         # That it is out of date is for the store to say.
