@@ -202,8 +202,8 @@ def _get_host_states_by_uuids(
         context, manager, found, spec_obj, reader, began))
     request = reserving.current()
     if request is not None:
-        request.note_hosts(
-            host_states, request_specs.cells_by_uuid(manager, spec_obj))
+        request.note_hosts(host_states, functools.partial(
+            request_specs.cells_by_uuid, manager, spec_obj))
     return candidates.counted(host_states)
 
 

@@ -108,17 +108,18 @@ class Request:
 
     def note_hosts(
         self, host_states: Iterable[HostState],
-        cells: Mapping[str, typing.Any],
+        cells: Callable[[], Mapping[str, typing.Any]],
     ) -> None:
         """Note what the request may choose from.
 
         :param host_states: the HostStates, with their pools
-        :param cells: the CellMappings by UUID
+        :param cells: returns the CellMappings by UUID
         """
         try:
+            by_uuid = cells()
             for host_state in host_states:
                 self._hosts[host_state.uuid] = (
-                    host_state, cells.get(host_state.cell_uuid))
+                    host_state, by_uuid.get(host_state.cell_uuid))
         except Exception as error:
             self._failures.reservation_failed(error)
 

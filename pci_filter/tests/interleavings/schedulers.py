@@ -225,12 +225,13 @@ class Call:
 
     def _claim(self, tape):
         request = reserving.Request(self._reserver, self._failures)
-        request._store_works = self._store_works
-        request.note_hosts([self._host_state], {'cell': self._cell})
+        request._gave_up = not self._store_works
+        request.note_hosts(
+            [self._host_state], lambda: {'cell': self._cell})
         chosen = request.claim(
             lambda: tape.ask('placement'), None, self._spec, self._uuid,
             {'allocations': {self._node: {}}, 'mappings': {}})
-        return Returned(chosen, request._store_works)
+        return Returned(chosen, not request._gave_up)
 
 
 def instance_uuid(number):

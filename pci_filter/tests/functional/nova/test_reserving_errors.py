@@ -123,13 +123,10 @@ class TestErrors(selecting.SelectingTestCase):
 
     def test_hosts_not_noted(self):
         """Nothing is known of the hosts, so that nothing is reserved."""
-        class NoCells:
-            get = staticmethod(fail)
-
         note_hosts = reserving.Request.note_hosts
 
         def note(request, host_states, cells):
-            note_hosts(request, host_states, NoCells())
+            note_hosts(request, host_states, fail)
 
         with fixtures.MonkeyPatch(
                 'pci_filter.scheduler.reserving.Request.note_hosts', note):
