@@ -114,7 +114,7 @@ class End(enum.Enum):
     EXPIRED = 'its time is up'
     DELETED = 'the instance is deleted'
     ELSEWHERE = 'the instance is on another host'
-    OVER = 'the instance is past its claim, and has none of its devices'
+    OVER = 'the instance is past its claim'
 
     @property
     def is_final(self) -> bool:

@@ -101,8 +101,13 @@ class _Witness:
         result = self._save(tracker, context)
         kept, seen = claims.look()
         for one in kept:
+            ended = self._end(one, seen, timeout)
+            if ended is None and sight.is_arriving(one, seen):
+                # A live migration claims the devices of ports and those of
+                # the flavor one after the other.
+                continue
             self._claimed.add(_key(one))
-            if self._end(one, seen, timeout) is None:
+            if ended is None:
                 self._note(f'{tally.ENDED}late', one, seen)
         return result
 
