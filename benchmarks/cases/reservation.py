@@ -109,7 +109,7 @@ class _Desk:
         state = states[number % len(states)]
         spec = self._scheduler.request_spec(wish)
         request = reserving.Request(self._reserver, self._failures)
-        request.note_hosts([state], self._cells)
+        request.note_hosts([state], lambda: self._cells)
         placement: dict[str, typing.Any] = {
             'allocations': {state.uuid: {}}, 'mappings': {}}
         start = time.perf_counter()
