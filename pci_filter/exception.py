@@ -41,19 +41,30 @@ class InvalidDeviceSpec(PciFilterError):
             'Correct the value and restart the service.')
 
 
-class UnknownTagSource(PciFilterError):
-    """``[pci_filter]tag_sources`` names a source nobody provides.
+class UnknownPlugin(PciFilterError):
+    """An option names a plug-in that nobody provides.
 
     :param name: the unknown name
     :param known: the names that are installed
     """
 
+    #: The option, and what it names.
+    option: str
+    kind: str
+
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.name = name
         self.known = sorted(known)
         super().__init__(
-            f'[pci_filter]tag_sources names the unknown source {name!r}. '
+            f'{self.option} names the unknown {self.kind} {name!r}. '
             f'Choose from: {", ".join(self.known)}.')
+
+
+class UnknownTagSource(UnknownPlugin):
+    """``[pci_filter]tag_sources`` names a source nobody provides."""
+
+    option = '[pci_filter]tag_sources'
+    kind = 'source'
 
 
 class NoTagSource(PciFilterError):
@@ -65,19 +76,11 @@ class NoTagSource(PciFilterError):
             'Name a source, or remove the option to have the default.')
 
 
-class UnknownStore(PciFilterError):
-    """``[pci_filter]reservations`` names a store nobody provides.
+class UnknownStore(UnknownPlugin):
+    """``[pci_filter]reservations`` names a store nobody provides."""
 
-    :param name: the unknown name
-    :param known: the names that are installed
-    """
-
-    def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.name = name
-        self.known = sorted(known)
-        super().__init__(
-            f'[pci_filter]reservations names the unknown store {name!r}. '
-            f'Choose from: {", ".join(self.known)}.')
+    option = '[pci_filter]reservations'
+    kind = 'store'
 
 
 class MissingLibrary(PciFilterError):

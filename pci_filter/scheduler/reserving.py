@@ -44,7 +44,6 @@ LOG = logging.getLogger(__name__)
 #: How many hosts, and how many servers of a host, a line tells of.
 _SHOWN: typing.Final = 5
 
-
 HostState = typing.Any
 
 _running: contextvars.ContextVar[Request | None] = contextvars.ContextVar(

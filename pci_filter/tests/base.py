@@ -103,6 +103,19 @@ def run_in_threads(number, function):
         thread.join()
 
 
+def fork(function):
+    """Call a function in a child process, and return its id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        function()
+        status = 0
+    finally:
+        os._exit(status)
+
+
 def options(**values):
     """Return a ``[pci_filter]`` section with these values."""
     parsed = cfg.ConfigOpts()

@@ -78,18 +78,6 @@ class LocalTestCase(base.UnitTestCase):
             error = self.assertRaises(reservations.StoreError, ask)
             self.assertEqual(f'{self.path}: {text}', str(error))
 
-    def fork(self, function):
-        """Call a function in a child, and return its id."""
-        child = os.fork()
-        if child:
-            return child
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-
     def wait(self, *children):
         for child in children:
             self.assertEqual(0, os.waitpid(child, 0)[1])
@@ -188,14 +176,14 @@ class TestTogether(LocalTestCase):
         store = _store(self.path)
         _count_up(store, 'node', 1)
         # They have the parent's connection, and must not use it.
-        self.wait(*(self.fork(lambda: base.run_in_threads(
+        self.wait(*(base.fork(lambda: base.run_in_threads(
             3, lambda: _count_up(store, 'node', 15))) for _ in range(4)))
         _count_up(store, 'node', 1)
         self.assertEqual('182', store.read('node', LONG).text)
 
     def test_first_of_all_at_once(self):
         # Each makes the file if it is not there.
-        self.wait(*(self.fork(
+        self.wait(*(base.fork(
             lambda: _count_up(_store(self.path), 'node', 5))
             for _ in range(6)))
         self.assertEqual('30', _store(self.path).read('node', LONG).text)
@@ -206,11 +194,11 @@ class TestTogether(LocalTestCase):
 
         def child():
             _count_up(store, 'node', 1)
-            grandchild = self.fork(lambda: _count_up(store, 'node', 1))
+            grandchild = base.fork(lambda: _count_up(store, 'node', 1))
             self.wait(grandchild)
             _count_up(store, 'node', 1)
 
-        self.wait(self.fork(child))
+        self.wait(base.fork(child))
         _count_up(store, 'node', 1)
         self.assertEqual('5', store.read('node', LONG).text)
 
@@ -218,7 +206,7 @@ class TestTogether(LocalTestCase):
         store = _store(self.path)
         _count_up(store, 'node', 1)
         with store._lock:
-            child = self.fork(lambda: _count_up(store, 'node', 1))
+            child = base.fork(lambda: _count_up(store, 'node', 1))
         self.wait(child)
         self.assertEqual('2', store.read('node', LONG).text)
 
@@ -237,7 +225,7 @@ class TestKilled(LocalTestCase):
                 os.write(writer, b'.')
                 _count_up(own, 'node', sys.maxsize)
 
-            child = self.fork(loop)
+            child = base.fork(loop)
             self.assertEqual(b'.', os.read(reader, 1))
             # At another instruction each time.
             time.sleep(0.003 * number)
@@ -263,7 +251,7 @@ class TestKilled(LocalTestCase):
             os.write(writer, b'.')
             time.sleep(LONG)
 
-        child = self.fork(write_and_die)
+        child = base.fork(write_and_die)
         self.assertEqual(b'.', os.read(reader, 1))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -377,7 +365,7 @@ class TestFaults(LocalTestCase):
             os.setuid(65534)
             self.fails(_store(self.path), 'Permission denied')
 
-        self.wait(self.fork(check))
+        self.wait(base.fork(check))
 
     def test_another_thread_hangs(self):
         store = _store(self.path)
@@ -402,7 +390,7 @@ class TestFaults(LocalTestCase):
             # Nothing of it was written.
             self.assertEqual('a', store.read('node', LONG).text)
 
-        self.wait(self.fork(check))
+        self.wait(base.fork(check))
         self.assertEqual('a', store.read('node', LONG).text)
         self.assertTrue(store.write('node', token, 'b', LONG, LONG))
 

@@ -20,6 +20,7 @@ import pathlib
 import subprocess
 import sys
 import types
+import typing
 
 import fixtures
 
@@ -196,3 +197,19 @@ def requests(*wanted):
              if key not in ('name', 'numa_policy')}, count, alias_name=name,
             numa_policy=by_name[name].get('numa_policy', 'legacy'))
         for name, count in wanted]
+
+
+class FleetMixin:
+    """A fleet for all tests of a class, ``cls.fleet``."""
+
+    #: For the databases of the cells; None for SQLite.
+    server: typing.Any = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if cls.server:
+            cls.server.require()
+        cls.fleet = FleetFixture(cls.server)
+        cls.fleet.setUp()
+        cls.addClassCleanup(cls.fleet.cleanUp)

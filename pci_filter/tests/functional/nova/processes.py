@@ -30,6 +30,22 @@ import oslo_messaging
 
 from pci_filter.fixture import compute_host
 
+#: Nova's configuration.
+CONF = '''
+[DEFAULT]
+debug = false
+log_dir =
+[api_database]
+connection = sqlite:///{directory}/api.db
+[database]
+connection = sqlite:///{directory}/cell0.db
+[filter_scheduler]
+available_filters = nova.scheduler.filters.all_filters
+available_filters = pci_filter.scheduler.filters.all_filters
+enabled_filters = PciPassthroughFilter
+track_instance_changes = false
+'''
+
 NOVA_CONF = 'nova.conf'
 HOSTS = 'hosts.json'
 CHANGES = 'changes.json'

@@ -40,20 +40,9 @@ from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import processes
 
 #: Nova's configuration of a worker; placement is at {placement}.
-CONF = '''
+CONF = processes.CONF + '''
 [DEFAULT]
-debug = false
-log_dir =
 transport_url = fake:/
-[api_database]
-connection = sqlite:///{directory}/api.db
-[database]
-connection = sqlite:///{directory}/cell0.db
-[filter_scheduler]
-available_filters = nova.scheduler.filters.all_filters
-available_filters = pci_filter.scheduler.filters.all_filters
-enabled_filters = PciPassthroughFilter
-track_instance_changes = false
 [oslo_messaging_notifications]
 driver = noop
 [placement]

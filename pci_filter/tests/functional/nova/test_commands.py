@@ -39,18 +39,7 @@ COLUMNS = ['cell', 'host', 'node', 'vendor_id', 'product_id', 'numa_node',
            'blocked']
 
 
-class _FleetTests:
-
-    server: base.Server | None = None
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        if cls.server:
-            cls.server.require()
-        cls.fleet = commands.FleetFixture(cls.server)
-        cls.fleet.setUp()
-        cls.addClassCleanup(cls.fleet.cleanUp)
+class _FleetTests(commands.FleetMixin):
 
     def setUp(self):
         super().setUp()

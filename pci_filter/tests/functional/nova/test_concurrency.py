@@ -50,21 +50,6 @@ MARGIN = 500
 #: Blocks of memory that a timer of eventlet has.
 TIMER = 5
 
-CONF = '''
-[DEFAULT]
-debug = false
-log_dir =
-[api_database]
-connection = sqlite:///{directory}/api.db
-[database]
-connection = sqlite:///{directory}/cell0.db
-[filter_scheduler]
-available_filters = nova.scheduler.filters.all_filters
-available_filters = pci_filter.scheduler.filters.all_filters
-enabled_filters = PciPassthroughFilter
-track_instance_changes = false
-'''
-
 SERVERS = 'PCI_FILTER_TEST_MYSQL_URL', 'PCI_FILTER_TEST_POSTGRESQL_URL'
 
 
@@ -182,7 +167,7 @@ class ConcurrencyMixin:
                     connection.execute('PRAGMA journal_mode=WAL')
         processes.store_hosts(cls.path, cls.cloud.hosts.values())
         (cls.path / processes.NOVA_CONF).write_text(
-            CONF.format(directory=cls.path))
+            processes.CONF.format(directory=cls.path))
 
     def start(self, module, native=True):
         """Start a process, and wait until it is ready or idle.

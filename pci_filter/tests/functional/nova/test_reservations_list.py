@@ -44,18 +44,7 @@ COLUMNS = ['cell', 'host', 'node', 'devices', 'instance', 'age', 'left',
 LIST = ('reservations', 'list')
 
 
-class _Tests:
-
-    server: base.Server | None = None
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        if cls.server:
-            cls.server.require()
-        cls.fleet = commands.FleetFixture(cls.server)
-        cls.fleet.setUp()
-        cls.addClassCleanup(cls.fleet.cleanUp)
+class _Tests(commands.FleetMixin):
 
     def setUp(self):
         super().setUp()

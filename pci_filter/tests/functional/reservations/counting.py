@@ -34,25 +34,12 @@ def count(store, node):
             return
 
 
-def fork(function):
-    """Call a function in a child, and return which that is."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        function()
-        status = 0
-    finally:
-        os._exit(status)
-
-
 def main(path, node, processes, threads, steps):
     """Count, and print where that ends."""
     store = reservations.load(base.configuration(path))
     # So that the parent has connections, which its children must not use.
     store.read(node, base.PATIENCE)
-    children = [fork(lambda: tests.run_in_threads(int(threads), lambda: [
+    children = [tests.fork(lambda: tests.run_in_threads(int(threads), lambda: [
         count(store, node) for _ in range(int(steps))]))
         for _ in range(int(processes))]
     failed = [os.waitpid(child, 0)[1] for child in children]

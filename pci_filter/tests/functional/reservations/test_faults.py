@@ -260,24 +260,33 @@ class TestFaultOneOfThree(FaultMixin, testtools.TestCase):
         self.assertEqual((None, None), self.read(self.store, node))
 
 
-class TestFaultAnswerLost(FaultMixin, testtools.TestCase):
+class _ListenerMixin:
+    """Listens where memcached should; ``serve()`` tells what it does."""
+
+    def listen(self):
+        """Return a store that asks there."""
+        listener = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(listener.close)
+        threading.Thread(
+            target=self.serve, args=(listener,), daemon=True).start()
+        return self.load(
+            '[pci_filter]\n'
+            'reservations = memcached\n'
+            'reservation_servers = '
+            f'127.0.0.1:{listener.getsockname()[1]}\n')
+
+
+class TestFaultAnswerLost(_ListenerMixin, FaultMixin, testtools.TestCase):
     """What is between drops a connection once a record was written."""
 
     def setUp(self):
         super().setUp()
-        self.listener = socket.create_server(('127.0.0.1', 0))
-        self.addCleanup(self.listener.close)
-        threading.Thread(target=self.serve, daemon=True).start()
-        self.between = self.load(
-            '[pci_filter]\n'
-            'reservations = memcached\n'
-            'reservation_servers = '
-            f'127.0.0.1:{self.listener.getsockname()[1]}\n')
+        self.between = self.listen()
 
-    def serve(self):
+    def serve(self, listener):
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self.listener.accept()
+                connection, _ = listener.accept()
                 with connection, socket.create_connection(
                         ('127.0.0.1', self.servers[0].port)) as server:
                     answer = b'?'
@@ -301,25 +310,19 @@ class TestFaultAnswerLost(FaultMixin, testtools.TestCase):
         self.assertEqual('new', self.read(self.store, other)[1])
 
 
-class TestFaultNotMemcached(base.StoreCase, testtools.TestCase):
+class TestFaultNotMemcached(
+        _ListenerMixin, base.StoreCase, testtools.TestCase):
     """Whatever listens there, it is a StoreError of one line."""
 
     def setUp(self):
         super().setUp()
         self.answer = b''
-        self.listener = socket.create_server(('127.0.0.1', 0))
-        self.addCleanup(self.listener.close)
-        threading.Thread(target=self.serve, daemon=True).start()
-        self.store = self.load(
-            '[pci_filter]\n'
-            'reservations = memcached\n'
-            'reservation_servers = '
-            f'127.0.0.1:{self.listener.getsockname()[1]}\n')
+        self.store = self.listen()
 
-    def serve(self):
+    def serve(self, listener):
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = self.listener.accept()
+                connection, _ = listener.accept()
                 with connection, contextlib.suppress(OSError):
                     connection.recv(4096)
                     connection.sendall(self.answer)
