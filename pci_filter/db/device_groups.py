@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Sequence
 import functools
 import typing
@@ -22,17 +21,9 @@ import typing
 import sqlalchemy as sa
 
 from pci_filter.db import extra_info
+from pci_filter.db import node_lists
 from pci_filter.db import tables
 from pci_filter import model
-
-#: Compute nodes in one IN list. MariaDB reads the whole table in place of a
-#: list of 1,000 or more (in_predicate_conversion_threshold).
-_NODES_PER_LIST: typing.Final = 999
-
-#: Compute nodes in one statement: as many as placement returns by default, so
-#: that a database has all of its work at once. With more it takes SQLite
-#: longer to sort their groups, and a server more memory.
-NODES_PER_STATEMENT: typing.Final = 1000
 
 AVAILABLE: typing.Final = 'available'
 
@@ -101,9 +92,7 @@ def _devices(
         tables.pci_devices.join(
             tables.compute_nodes, nodes.id == devices.compute_node_id)
     ).where(
-        sa.or_(*(
-            nodes.uuid.in_(sa.bindparam(_list_name(number), expanding=True))
-            for number in range(lists))),
+        node_lists.condition(lists),
         nodes.deleted == 0,
         devices.deleted == 0,
         devices.status.in_(
@@ -181,7 +170,7 @@ def load(
 
     :param connection: to one cell's database; only read from
     :param node_uuids: the compute nodes asked about; of others nothing is
-        read. More than ``NODES_PER_STATEMENT`` take more statements.
+        read. More than ``node_lists.PER_STATEMENT`` take more statements.
     :param by_device: a kind of its own for each available device, with its
         own address
     :param providers: whether to read the placement resource providers, which
@@ -195,13 +184,10 @@ def load(
     """
     kinds = _Kinds(by_device, stored_tags)
     loaded: dict[str, Groups] = {}
-    for uuids in _chunks(node_uuids, NODES_PER_STATEMENT):
-        lists = list(_chunks(uuids, _NODES_PER_LIST))
+    for lists in node_lists.split(node_uuids):
         for row in connection.execute(
                 _statement(by_device, providers, stored_tags, if_idle,
-                           len(lists)),
-                {_list_name(number): part
-                 for number, part in enumerate(lists)}):
+                           len(lists)), node_lists.parameters(lists)):
             uuid, available, first_address, total, text, *provider = row
             kind = kinds[text]
             group = model.DeviceGroup(
@@ -215,19 +201,6 @@ def load(
             else:
                 groups[kind] = group
     return loaded
-
-
-def _list_name(number: int) -> str:
-    return f'node_uuids_{number}'
-
-
-def _chunks(
-    node_uuids: Sequence[str], size: int,
-) -> Iterator[Sequence[str]]:
-    """Yield at most so many at a time, about as many each time."""
-    number = -(-len(node_uuids) // size)
-    for first in range(number):
-        yield node_uuids[first::number]
 
 
 class _Kinds(dict['str | bytes', model.DeviceKind]):

@@ -25,7 +25,7 @@ from pci_filter.cli import base
 from pci_filter.cli.nova import cells
 from pci_filter.cli import progress
 from pci_filter.db import compute_nodes
-from pci_filter.db import device_groups
+from pci_filter.db import node_lists
 from pci_filter.db import numa_topologies
 from pci_filter import model
 from pci_filter import objects
@@ -105,9 +105,9 @@ class Hosts:
              or fnmatch.fnmatchcase(node.host, self._pattern)),
             key=lambda node: (node.host, node.nodename))
         step = start(f'cell {cell.name}', len(nodes))
-        for first in range(0, len(nodes), device_groups.NODES_PER_STATEMENT):
+        for first in range(0, len(nodes), node_lists.PER_STATEMENT):
             uuids = [node.uuid for node in nodes[
-                first:first + device_groups.NODES_PER_STATEMENT]]
+                first:first + node_lists.PER_STATEMENT]]
             loaded = {node.uuid: node
                       for node in compute_nodes.load(connection, uuids)}
             chosen = [loaded[uuid] for uuid in uuids if uuid in loaded]

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import testtools
 
 from pci_filter.db import device_groups
+from pci_filter.db import node_lists
 from pci_filter import model
 from pci_filter.tests.functional.db import base
 
@@ -277,7 +278,7 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             for group in self.load()])
 
     def test_many_nodes(self):
-        number = 3 * device_groups.NODES_PER_STATEMENT + 5
+        number = 3 * node_lists.PER_STATEMENT + 5
         self.insert_nodes({'uuid': f'node-{n}'} for n in range(number))
         some = (0, 1, 998, 999, 1000, 1998, number - 1)
         for n in some:
@@ -295,7 +296,7 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.assertLessEqual(max(lengths) - min(lengths), 1)
 
     def test_statements_for_so_many_nodes(self):
-        most = device_groups.NODES_PER_STATEMENT
+        most = node_lists.PER_STATEMENT
         uuids = self.add_nodes(most + 1)
         for node in (uuids[0], uuids[-1]):
             self.add_devices(node)
@@ -325,10 +326,10 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             self.add_devices(node, {}, {'numa_node': 1})
         for in_statement, in_list in ((999, 999), (999, 1), (2, 1), (1, 1)):
             self.useFixture(fixtures.MonkeyPatch(
-                'pci_filter.db.device_groups.NODES_PER_STATEMENT',
+                'pci_filter.db.node_lists.PER_STATEMENT',
                 in_statement))
             self.useFixture(fixtures.MonkeyPatch(
-                'pci_filter.db.device_groups._NODES_PER_LIST', in_list))
+                'pci_filter.db.node_lists._PER_LIST', in_list))
             loaded = self.load_nodes(*uuids)
             self.assertEqual(set(uuids), set(loaded))
             self.assertEqual(2, len({

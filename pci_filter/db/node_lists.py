@@ -1,0 +1,69 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Put the UUIDs of many compute nodes into statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import typing
+
+import sqlalchemy as sa
+
+from pci_filter.db import tables
+
+#: Compute nodes in one IN list. MariaDB reads the whole table in place of a
+#: list of 1,000 or more (in_predicate_conversion_threshold).
+_PER_LIST: typing.Final = 999
+
+#: Compute nodes in one statement: as many as placement returns by default, so
+#: that a database has all of its work at once. With more it takes SQLite
+#: longer to sort their groups, and a server more memory.
+PER_STATEMENT: typing.Final = 1000
+
+Lists = Sequence[Sequence[str]]
+
+
+def split(node_uuids: Sequence[str]) -> Iterator[Lists]:
+    """Yield the lists for each statement."""
+    for part in _chunks(node_uuids, PER_STATEMENT):
+        yield list(_chunks(part, _PER_LIST))
+
+
+def condition(lists: int) -> sa.ColumnElement[bool]:
+    """Return the condition that a compute node is in one of so many lists.
+
+    :param lists: how many lists are going to be bound
+    """
+    return sa.or_(*(
+        tables.compute_nodes.c.uuid.in_(
+            sa.bindparam(_name(number), expanding=True))
+        for number in range(lists)))
+
+
+def parameters(lists: Lists) -> dict[str, Sequence[str]]:
+    """Return what to bind, of one statement."""
+    return {_name(number): part for number, part in enumerate(lists)}
+
+
+def _name(number: int) -> str:
+    return f'node_uuids_{number}'
+
+
+def _chunks(
+    node_uuids: Sequence[str], size: int,
+) -> Iterator[Sequence[str]]:
+    """Yield at most so many at a time, about as many each time."""
+    number = -(-len(node_uuids) // size)
+    for first in range(number):
+        yield node_uuids[first::number]
