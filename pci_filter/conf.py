@@ -121,6 +121,27 @@ Requests without PCI devices do not need them. Choose ``all_requests`` if the
 PCI weigher and the NUMA topology filter should keep such requests away from
 hosts by fresh counts too; every request then costs one more query per cell.
 """),
+    cfg.BoolOpt(
+        'narrow',
+        default=True,
+        help="""
+Leave out hosts that have too few available devices before nova-scheduler
+loads them.
+
+One statement for each cell counts the devices with the vendor, product and
+type that are asked for. Most of the time of a request is what Nova takes to
+load hosts, so where few of many hosts have the devices it takes a tenth of it.
+The verdicts are the same.
+
+Set it to false if another filter or weigher has to see hosts that cannot serve
+the request, and to compare. Nothing is left out of requests for few hosts, of
+those with forced hosts, while a cell cannot be read, and with ``load_for =
+all_requests``.
+
+Related options:
+
+* ``[pci_filter] load_for``
+"""),
     cfg.StrOpt(
         'reservations',
         default='local',

@@ -59,7 +59,7 @@ def advice(host_state: typing.Any, left: int) -> str:
     allocation requests as it may, or it had exactly as many. Those for hosts
     of which there is no HostState are not known here.
 
-    :param host_state: any HostState of the request
+    :param host_state: any HostState of the request, None if it has none
     :param left: how many candidates there are at least
     """
     count = getattr(host_state, _COUNT, None)

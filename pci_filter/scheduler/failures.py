@@ -76,6 +76,10 @@ class Failures:
                  'consequence': self._consequence(),
                  'count': len(host_states)})
 
+    def is_failing(self, cell_uuid: str) -> bool:
+        """Tell whether a cell could not be read when last tried."""
+        return self._troubles.has(cell_uuid)
+
     def cell_answered(self, cell_uuid: str) -> None:
         """Note that a cell is well, or well again."""
         if self._troubles.is_over(cell_uuid):

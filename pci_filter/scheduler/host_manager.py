@@ -33,6 +33,7 @@ from pci_filter import known_nova
 from pci_filter.scheduler import candidates
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import host_states
+from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import reserving
 
@@ -59,7 +60,7 @@ _at_it = contextvars.ContextVar('pci_filter_at_it', default=False)
 _changes = changes.Changes()
 
 #: What calls Nova's own, with what the wrapper was called with.
-_Call = Callable[[], typing.Any]
+_Call = functools.partial[typing.Any]
 
 
 class Replaced(typing.NamedTuple):
@@ -184,7 +185,7 @@ def _of_filters(manager: typing.Any, attribute: str) -> typing.Any:
 def _get_host_states_by_uuids(
     call: _Call, manager: typing.Any, context: typing.Any,
     compute_uuids: typing.Any = None, spec_obj: typing.Any = None,
-    *_args: typing.Any, **_kwargs: typing.Any,
+    *args: typing.Any, **kwargs: typing.Any,
 ) -> typing.Any:
     mapper = _mapper(manager)
     # If somebody wrapped our wrapper, and that was wrapped by us again, the
@@ -192,12 +193,23 @@ def _get_host_states_by_uuids(
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return call()
     began = time.monotonic()
-    reader = mapper.start_reading(context, manager, compute_uuids, spec_obj)
+    narrowed = mapper.prefilter.narrow(
+        context, manager, compute_uuids, spec_obj)
+    if narrowed:
+        compute_uuids = narrowed.survivors
+        call = functools.partial(
+            call.func, manager, context, compute_uuids, spec_obj, *args,
+            **kwargs)
+    reader = mapper.start_reading(
+        context, manager, compute_uuids, spec_obj, narrowed)
     token = _at_it.set(True)
     try:
-        found = call()
+        # Nova would ask all cells for the services of no hosts.
+        found = () if narrowed and not compute_uuids else call()
     finally:
         _at_it.reset(token)
+    if narrowed and not compute_uuids:
+        prefilter.tell()
     host_states = list(mapper.map_pools(
         context, manager, found, spec_obj, reader, began))
     request = reserving.current()
@@ -233,10 +245,12 @@ def _select_destinations(
 ) -> typing.Any:
     hosts = getattr(manager, 'host_manager', None)
     reserver, mapper = _of_filters(hosts, 'reserver'), _mapper(hosts)
-    if mapper is None or reserver is None or not reserver.store.keeps or (
-            reserving.current() is not None):
+    if mapper is None or reserving.current() is not None:
         return call()
-    return reserving.serve(call, reserver, mapper.failures)
+    with prefilter.telling():
+        if reserver is None or not reserver.store.keeps:
+            return call()
+        return reserving.serve(call, reserver, mapper.failures)
 
 
 def _claim_resources(

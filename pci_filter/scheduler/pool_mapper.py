@@ -30,6 +30,7 @@ from pci_filter.scheduler import cell_reader
 from pci_filter.scheduler import failures
 from pci_filter.scheduler import host_pools
 from pci_filter.scheduler import host_states as host_states_module
+from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import served
 from pci_filter.scheduler import unknown_tags
@@ -68,6 +69,8 @@ class PoolMapper:
         self._for_all_requests = options.load_for == 'all_requests'
         #: What becomes of hosts about which nothing can be found out.
         self.failures = failures.Failures(options)
+        #: Leaves out hosts before they are loaded.
+        self.prefilter = prefilter.Prefilter(options, self.failures)
         self._unknown = unknown_tags.Reporter()
         # As they were last given, by UUID.
         self._cells: Mapping[str, typing.Any] = {}
@@ -86,6 +89,7 @@ class PoolMapper:
         manager: typing.Any,
         compute_uuids: Sequence[str] | None,
         spec_obj: typing.Any,
+        narrowed: prefilter.Narrowed | None = None,
     ) -> cell_reader.CellReader | None:
         """Start to read the rows, before Nova reads the compute nodes.
 
@@ -94,6 +98,7 @@ class PoolMapper:
         :param compute_uuids: the compute nodes it was asked for, and maybe
             other resource providers; None for all nodes
         :param spec_obj: nova.objects.RequestSpec
+        :param narrowed: what is left of them, if it is known
         :returns: what reads, or None if it is better to wait until it is
             known which nodes there are in which cell
         """
@@ -101,13 +106,18 @@ class PoolMapper:
             return None
         try:
             cells = request_specs.cells_to_ask(manager, spec_obj)
-            uuids = list(compute_uuids)
-            if len(cells) > _CELLS_AHEAD or (
-                    len(cells) * len(uuids) > _UUIDS_AHEAD):
+            if narrowed:
+                wanted = {
+                    cell.uuid: (cell, narrowed.by_cell[cell.uuid])
+                    for cell in cells if narrowed.by_cell[cell.uuid]}
+            else:
+                uuids = list(compute_uuids)
+                wanted = {cell.uuid: (cell, uuids) for cell in cells}
+            if len(wanted) > _CELLS_AHEAD or _UUIDS_AHEAD < sum(
+                    len(uuids) for _, uuids in wanted.values()):
                 return None
             return host_pools.reader(
-                self.tag_sources, context,
-                {cell.uuid: (cell, uuids) for cell in cells}, spec_obj,
+                self.tag_sources, context, wanted, spec_obj,
                 wait_for_turn=False)
         except Exception:
             # It is going to be tried again, and reported then.

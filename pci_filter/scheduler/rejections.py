@@ -32,6 +32,7 @@ from pci_filter.objects import reasons
 from pci_filter.scheduler import candidates as candidates_module
 from pci_filter.scheduler import failures
 from pci_filter.scheduler import first_place
+from pci_filter.scheduler import prefilter
 
 LOG = logging.getLogger(__name__)
 
@@ -136,14 +137,18 @@ class Rejections:
             return
         found = [_reason(host_state, self._explain(host_state, candidates))
                  for host_state, candidates in self._hosts]
+        left_out = prefilter.left_out(self._spec_obj)
         LOG.info(
             '%(none)s the PCI devices for instance %(instance)s: '
-            '%(reasons)s.%(advice)s',
+            '%(reasons)s.%(left_out)s%(advice)s',
             {'none': _none_text([one.explained for one in found]),
              'instance': self._spec_obj.instance_uuid,
              'reasons': _text(self._in_full(found, idle_pools)),
-             'advice': candidates_module.advice(self._hosts[0][0], sum(
-                 len(candidates) for _, candidates in self._hosts))})
+             'left_out': f' Left out before: {left_out.reasons}.'
+                         if left_out.number else '',
+             'advice': candidates_module.advice(
+                 self._hosts[0][0], left_out.number + sum(
+                     len(candidates) for _, candidates in self._hosts))})
 
     def _in_full(
         self, found: Sequence[_Reason], idle_pools: IdlePools,

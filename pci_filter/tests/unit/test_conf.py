@@ -40,8 +40,9 @@ class TestConf(base.UnitTestCase):
         self.assertEqual(
             {'tag_sources': ['pci_devices', 'device_spec', 'pci_stats'],
              'device_spec': [], 'on_load_failure': 'summary',
-             'load_for': 'pci_requests', 'write_tags': True,
-             'write_pci_stats': True, 'reservations': 'local',
+             'load_for': 'pci_requests', 'narrow': True,
+             'write_tags': True, 'write_pci_stats': True,
+             'reservations': 'local',
              'reservation_timeout': 60, 'reservation_store_timeout': 500,
              'reservation_file': None, 'reservation_servers': []},
             dict(section))

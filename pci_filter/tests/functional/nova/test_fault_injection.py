@@ -57,6 +57,7 @@ FAULT = 'injected fault'
 #: out is read again, or Nova's own way is gone, or it would only be logged.
 HARMLESS = {
     'start_reading': 'the rows are read after the compute nodes',
+    'narrow': 'all hosts are loaded',
     'asks_for_devices': 'it counts as one that does',
     '_update_from_compute_node': 'Nova parses the summary at once',
     'socket_of_cell': 'the socket is read at once',

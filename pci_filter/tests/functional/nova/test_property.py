@@ -15,6 +15,7 @@
 PCI_FILTER_SEED is where to start (pci_filter.tests.base, _seed).
 """
 
+import collections
 import logging
 import sys
 import typing
@@ -152,6 +153,49 @@ class TestProperty(base.NovaTestCase):
 
         self.for_all(check, examples=80, by_address=True)
         self.report((known, blind), ENOUGH_BY_ADDRESS)
+
+    def test_what_is_left_out_fits_nowhere(self) -> None:
+        """Hosts that Nova does not get to load would refuse the claim."""
+        counts: collections.Counter[str] = collections.Counter()
+        self.replace('pci_filter.scheduler.prefilter.WORTH', 0)
+
+        def check(scenario: comparison.Scenario) -> None:
+            comparison.build(self.cloud, scenario, self.replace)
+            truth = comparison.find_truth(self.cloud, scenario)
+            manager = self.our_manager()
+            for number in range(len(scenario.wants)):
+                # All devices are read for every other one.
+                self.replace('pci_filter.db.fitting_nodes._BY_INDEX',
+                             number % 2 * 99)
+                check_want(scenario, truth, manager, number)
+
+        def check_want(
+            scenario: comparison.Scenario, truth: typing.Any,
+            manager: typing.Any, number: int,
+        ) -> None:
+            spec = scheduling.request_spec(scenario.wants[number].requests())
+            narrowed = manager.enabled_filters[0].pool_mapper.prefilter.narrow(
+                spec._context, manager,
+                [host.node_uuid for host in self.cloud.hosts.values()], spec)
+            for name, host in self.cloud.hosts.items():
+                known = truth.get((number, name))
+                if known is None:
+                    continue
+                counts['fits'] += known.error is None
+                counts['asked'] += 1
+                if host.node_uuid not in narrowed.survivors:
+                    counts['left out'] += 1
+                    self.assertIsNotNone(
+                        known.error, f'{name}, {scenario.wants[number]}, '
+                        f'seed {tests_base.SEED}')
+
+        self.for_all(check, examples=40)
+        print(f'property what is left out: {dict(counts)}',
+              file=sys.__stdout__, flush=True)
+        enough = int(400 * self.part)
+        self.assertGreater(counts['asked'], enough)
+        self.assertGreater(counts['left out'], enough // 10)
+        self.assertGreater(counts['fits'], enough // 20)
 
 
 class TestPropertyMySQL(servers.MySQLMixin, TestProperty):
