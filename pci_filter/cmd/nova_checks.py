@@ -28,14 +28,15 @@ from oslo_utils import uuidutils
 from pci_filter.cmd import results
 from pci_filter import exception
 from pci_filter import known_nova
+from pci_filter.scheduler import announcements
 from pci_filter.scheduler.filters import pci_passthrough_filter
 from pci_filter.scheduler import host_manager
 
 CONF = nova.conf.CONF
 
 _FILTER = pci_passthrough_filter.PciPassthroughFilter
-_OUR_FILTERS = 'pci_filter.scheduler.filters.all_filters'
-_NOVA_FILTERS = 'nova.scheduler.filters.all_filters'
+_OUR_FILTERS = announcements.OUR_FILTERS
+_NOVA_FILTERS = announcements.NOVA_FILTERS
 
 
 def configure(files: Sequence[str], folders: Sequence[str]) -> None:
@@ -113,10 +114,7 @@ def _filter_problems(
             f'needs the line "available_filters = {_NOVA_FILTERS}" and after '
             f'it the line "available_filters = {_OUR_FILTERS}".')
     elif not issubclass(by_name[name], _FILTER):
-        problems.append(
-            f"Another {name} takes the place of pci_filter's: put the line "
-            f'"available_filters = {_OUR_FILTERS}" after the others in '
-            '[filter_scheduler].')
+        problems.append(announcements.OVERRULED)
     if name not in enabled:
         problems.append(
             f'The filter is not enabled: add {name} to '

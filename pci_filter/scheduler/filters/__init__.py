@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import typing
 
+import nova.conf
 from stevedore import extension
+
+from pci_filter.scheduler import announcements
 
 NAMESPACE: typing.Final = 'pci_filter.scheduler.filters'
 
@@ -26,11 +29,17 @@ def all_filters() -> list[type]:
 
     For ``[filter_scheduler]available_filters``. Nova keeps filters by class
     name and the later one wins, so those of a name that Nova has take its
-    place when this comes after ``nova.scheduler.filters.all_filters``.
+    place when this comes after ``nova.scheduler.filters.all_filters``. Where
+    it comes before, nothing else of ours runs in nova-scheduler, so it is
+    said from here.
 
     :raises Exception: whatever keeps a filter from being loaded. Leaving it
         out would let Nova's filter of that name decide unnoticed.
     """
+    options = nova.conf.CONF.filter_scheduler
+    announcements.say_overruled(
+        options.available_filters, options.enabled_filters)
+
     def broken(
         manager: typing.Any, entry_point: typing.Any, error: BaseException,
     ) -> None:

@@ -24,6 +24,7 @@ from oslo_log import log as logging
 from stevedore import driver
 
 from pci_filter import conf
+from pci_filter.scheduler import announcements
 from pci_filter.scheduler import first_place
 from pci_filter.scheduler import late_mapper
 from pci_filter.scheduler import pool_mapper
@@ -60,6 +61,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         driver.DriverManager(HOOK_NAMESPACE, HOOK).driver()
         self._failures = self.pool_mapper.failures
         self._late_mapper = late_mapper.LateMapper(self.pool_mapper)
+        announcements.say_active(nova.conf.CONF.pci_filter)
 
     def filter_all(
         self, filter_obj_list: Iterable[typing.Any], spec_obj: typing.Any,
