@@ -12,6 +12,9 @@
 
 """What becomes of hosts whose pools could not be loaded or made."""
 
+import collections
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import re
 import typing
@@ -24,6 +27,7 @@ from pci_filter.db import read_only
 from pci_filter import model
 from pci_filter import reservations
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import fallback
 from pci_filter.scheduler import guarded_pools
 from pci_filter.scheduler import host_states as host_states_module
 from pci_filter.scheduler import host_troubles
@@ -43,6 +47,8 @@ HostState = typing.Any
 class Failures:
     """Does what ``[pci_filter]on_load_failure`` says, and logs it once.
 
+    How often it had to is counted, and told from time to time.
+
     :param options: the ``[pci_filter]`` section
     """
 
@@ -51,6 +57,22 @@ class Failures:
         self._troubles = changes.Troubles()
         self._unmade = host_troubles.HostTroubles()
         self._undecided = host_troubles.HostTroubles()
+        #: How much is decided like that.
+        self.fallback = fallback.FallbackTally(options.on_load_failure)
+
+    def request_began(self, spec_obj: typing.Any) -> None:
+        """Note which request is being served in this thread.
+
+        :param spec_obj: nova.objects.RequestSpec or None
+        """
+        self.fallback.begin(spec_obj)
+
+    def request_mapped(self, cells: Mapping[str, typing.Any]) -> None:
+        """Tell of what is decided by fallback, if that is due.
+
+        :param cells: the CellMappings that are known, by UUID
+        """
+        self._count(self.fallback.tell, cells)
 
     def cell_failed(
         self, cell_uuid: str, host_states: Sequence[HostState],
@@ -67,6 +89,7 @@ class Failures:
         """
         for host_state in host_states:
             self._degrade(host_state)
+        self._count(self.fallback.count, host_states, cell_uuid, True)
         if self._troubles.is_new(cell_uuid, _kind(answer)):
             LOG.warning(
                 'The PCI devices of cell %(cell)s could not be read: '
@@ -82,6 +105,7 @@ class Failures:
 
     def cell_answered(self, cell_uuid: str) -> None:
         """Note that a cell is well, or well again."""
+        self.fallback.cell_answered(cell_uuid)
         if self._troubles.is_over(cell_uuid):
             LOG.info('The PCI devices of cell %s can be read again.',
                      cell_uuid)
@@ -89,6 +113,7 @@ class Failures:
     def host_failed(self, host_state: HostState, error: Exception) -> None:
         """Degrade a host of which no pools could be made."""
         self._degrade(host_state)
+        self._count_each([host_state])
         self._tell(
             self._unmade, host_state, error, 'could not be made',
             'Until they can, %(consequence)s.')
@@ -117,6 +142,7 @@ class Failures:
             instead = guarded_pools.NoPools()
             setattr(host_state, UNREADABLE, True)
         host_state.pci_stats = instead
+        self._count_each([host_state])
         if self._tell(
                 self._undecided, host_state, error,
                 'could not decide about a request',
@@ -183,6 +209,7 @@ class Failures:
         """Degrade all hosts of a request that we failed to serve."""
         for host_state in host_states:
             self._degrade(host_state)
+        self._count_each(host_states)
         if self._troubles.is_new('all', _kind(error)):
             LOG.exception(
                 'The PCI pools of a request could not be made: %(failure)s. '
@@ -199,6 +226,21 @@ class Failures:
         if self._reject:
             host_state.pci_stats = guarded_pools.NoPools()
             setattr(host_state, UNREADABLE, True)
+
+    def _count_each(self, host_states: Sequence[HostState]) -> None:
+        """Count hosts of which no answer of their cell is going to tell."""
+        by_cell: dict[str, list[HostState]] = collections.defaultdict(list)
+        for host_state in host_states:
+            by_cell[_name(host_state, 'cell_uuid')].append(host_state)
+        for cell_uuid, of_cell in by_cell.items():
+            self._count(self.fallback.count, of_cell, cell_uuid)
+
+    def _count(self, count: Callable[..., None], *args: typing.Any) -> None:
+        """Count or tell something; that must not fail the request."""
+        try:
+            count(*args)
+        except Exception as error:
+            self.report_failed(error)
 
     def _of_host(
         self, host_state: HostState, error: Exception,

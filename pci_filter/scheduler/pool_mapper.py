@@ -143,6 +143,7 @@ class PoolMapper:
         :param began: when the request began, by time.monotonic(); unless
             told, later than all others were served
         """
+        self.failures.request_began(spec_obj)
         host_states = list(host_states)
         by_cell: dict[str, _Hosts] = collections.defaultdict(list)
         for host_state in host_states:
@@ -158,6 +159,7 @@ class PoolMapper:
         else:
             self.failures.all_succeeded()
         served.mark_new(host_states)
+        self.failures.request_mapped(self._cells)
         return iter(host_states)
 
     def idle_pools(

@@ -59,6 +59,7 @@ HARMLESS = {
     'start_reading': 'the rows are read after the compute nodes',
     'narrow': 'all hosts are loaded',
     'asks_for_devices': 'it counts as one that does',
+    'request_began': 'only what a line names',
     '_update_from_compute_node': 'Nova parses the summary at once',
     'socket_of_cell': 'the socket is read at once',
     'counted': 'only logged', 'report': 'only logged', 'add': 'only logged',

@@ -14,17 +14,22 @@
 
 import importlib.metadata
 
+import fixtures
 import nova.conf
+from nova import objects as nova_objects
 from nova.scheduler.filters import pci_passthrough_filter as nova_filter
 
 from pci_filter import conf
 from pci_filter.fixture import scheduling
 from pci_filter.scheduler import announcements
+from pci_filter.scheduler import fallback
 from pci_filter.scheduler.filters import pci_passthrough_filter
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
+from pci_filter.tests.functional.nova import test_degradation
 
 SAYS = announcements.__name__
+TALLY = fallback.__name__
 
 IN_TREE, OURS = scheduling.OUR_FILTERS
 NOVAS = ('nova.scheduler.filters.pci_passthrough_filter.'
@@ -116,3 +121,149 @@ class TestWhoDecides(base.NovaTestCase):
             self.manager(*available, enabled=['ComputeFilter'])
         self.manager(IN_TREE)
         self.assertEqual([], self.log_lines(SAYS))
+
+
+class FallbackTestCase(test_degradation.DegradationTestCase):
+    """The tally of what is decided by fallback, with a clock of ours."""
+
+    def setUp(self):
+        super().setUp()
+        self.now = 0.0
+
+    def timed(self, manager):
+        failures = manager.enabled_filters[0].pool_mapper.failures
+        failures.fallback.clock = lambda: self.now
+        return manager
+
+    def told(self):
+        return self.log_lines(f' {TALLY} ')
+
+    def named(self, *numbers):
+        return ','.join(f'{cell.name}({cell.uuid})' for cell in (
+            self.cloud.cells[number] for number in numbers))
+
+    def check(self, line, name, *texts, rejects=False):
+        self.assertTrue(documented.pattern(name).fullmatch(line), line)
+        for text in (*texts, 'on_load_failure=' + (
+                'reject' if rejects else 'summary')):
+            self.assertIn(f' {text}', line + ' ')
+
+
+class TestFallback(FallbackTestCase):
+
+    def check_cell(self, **options):
+        """See what is told of a cell that cannot be read for a while."""
+        before = len(self.told())
+        manager = self.timed(self.our_manager(**options))
+        self.ask(manager)
+        self.execute('ALTER TABLE pci_devices RENAME TO away')
+        for _ in range(3):
+            self.ask(manager)
+            self.now += 21
+        self.assertEqual(before, len(self.told()))
+        self.spec = scheduling.request_spec([base.vf_request()])
+        self.ask(manager)
+        self.ask(manager)
+        self.execute('ALTER TABLE away RENAME TO pci_devices')
+        for _ in range(2):
+            self.ask(manager)
+        warned, over = self.told()[before:]
+        instance = f'instance={self.spec.instance_uuid} '
+        rejects = 'on_load_failure' in options
+        self.check(warned, 'fallback', 'requests=4 hosts=8 ', instance,
+                   f'cells={self.named(0)} ', 'seconds=63 ', rejects=rejects)
+        self.check(over, 'fallback-over', 'requests=5 hosts=10 ', instance,
+                   f'cells={self.named(0)} ', 'seconds=63 ', rejects=rejects)
+
+    def test_cell(self):
+        self.check_cell()
+
+    def test_cell_rejects(self):
+        self.check_cell(on_load_failure='reject')
+
+    def test_cell_that_nobody_asks_meanwhile(self):
+        """Requests for another cell do not tell that it is over."""
+        manager = self.timed(self.our_manager())
+        self.execute('ALTER TABLE pci_devices RENAME TO away')
+        self.ask(manager)
+        self.execute('ALTER TABLE away RENAME TO pci_devices')
+        everywhere, elsewhere = self.spec, scheduling.request_spec(
+            [base.vf_request()],
+            requested_destination=nova_objects.Destination(
+                cell=self.cloud.cells[1], allow_cross_cell_move=False))
+        self.spec = elsewhere
+        self.ask(manager)
+        self.assertEqual([], self.told())
+        self.spec = everywhere
+        self.ask(manager)
+        line, = self.told()
+        self.check(line, 'fallback-over', 'requests=1 hosts=2 ')
+
+    def test_all_cells(self):
+        def trouble(*args, **kwargs):
+            raise RuntimeError('no threads left')
+
+        manager = self.timed(self.our_manager())
+        with fixtures.MonkeyPatch(
+                'pci_filter.scheduler.cell_reader.CellReader', trouble):
+            self.ask(manager)
+            self.now += 60
+            self.ask(manager)
+        self.ask(manager)
+        for name, line in zip(('fallback', 'fallback-over'), self.told()):
+            self.check(line, name, 'requests=2 hosts=8 ')
+            for number in (0, 1):
+                self.assertIn(self.named(number), line)
+
+    def test_request(self):
+        """It cannot be read at all; that it is over, time tells."""
+        manager = self.timed(self.our_manager())
+        cells = manager.cells
+        self.ask(manager, lambda: setattr(manager, 'cells', None))
+        manager.cells = cells
+        self.now += 30
+        self.ask(manager)
+        self.assertEqual([], self.told())
+        self.now += 30
+        self.ask(manager)
+        line, = self.told()
+        self.check(line, 'fallback-over', 'requests=1 hosts=4 ', 'seconds=60')
+
+    def test_decisions(self):
+        """Requests that pools cannot decide, among others that they can."""
+        manager = self.timed(self.our_manager())
+        fine, broken = self.spec, scheduling.request_spec([base.vf_request()])
+        for one in broken.pci_requests.requests[0].spec:
+            # Nova's field would refuse it.
+            dict.__setitem__(one, 'vendor_id', ['8086'])
+        for self.spec in (broken, fine, broken, fine):
+            self.ask(manager)
+            self.now += 15
+        self.ask(manager)
+        line, = self.told()
+        self.check(line, 'fallback', 'requests=2 hosts=8 ', 'seconds=60',
+                   f'instance={broken.instance_uuid} ')
+
+    def test_healthy(self):
+        manager = self.timed(self.our_manager())
+        for _ in range(3):
+            self.now += 100
+            self.ask(manager)
+        self.assertEqual([], self.told())
+
+
+class TestHostFallback(
+        test_degradation.HostFailsTestCase, FallbackTestCase):
+
+    def test_host(self):
+        manager = self.timed(self.manager())
+        self.ask(manager)
+        self.now += 60
+        self.ask(manager)
+        self.source.broken = False
+        self.now += 60
+        self.ask(manager)
+        warned, over = self.told()
+        self.check(warned, 'fallback', 'requests=2 hosts=2 ',
+                   f'cells={self.named(0)} ')
+        self.check(over, 'fallback-over', 'requests=2 hosts=2 ')
