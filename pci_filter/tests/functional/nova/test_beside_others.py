@@ -367,8 +367,11 @@ class TestPassedBy(base.NovaTestCase):
             'are used.' for known in (0, 3)],
             [line.partition(f'{LATE} ')[2]
              for line in self.log_lines('The cell mappings could not')])
-        self.assertEqual(1, len(self.log_lines(
-            'The cell mappings can be read again.')))
+        told = self.log_lines(f'{LATE} The cell mappings ')
+        self.assertEqual(3, len(told), told)
+        for name, line in zip(('mappings-unreadable',
+                               'mappings-readable-again'), told):
+            self.assertRegex(line, documented.pattern(name))
 
     def test_before_numa_topology_filter(self):
         """It sees our pools if it comes later, Nova's if it does not."""

@@ -308,6 +308,25 @@ class TestCellDown(DegradationTestCase):
         self.assertEqual(2, len(self.warnings()))
         self.assertIn('RuntimeError: no threads left', self.warnings()[0])
 
+    def test_request_fails(self):
+        manager = self.our_manager()
+        cells = manager.cells
+
+        def forget():
+            manager.cells = None
+
+        for _ in range(2):
+            states, _passing = self.ask(manager, forget)
+            self.assertEqual({stats.PciDeviceStats}, {
+                type(state.pci_stats) for state in states.values()})
+            manager.cells = cells
+        for _ in range(2):
+            self.assertEqual(4, len(self.ask(manager)[1]))
+        failed, *_traceback = self.log_lines(f'ERROR {FAILURES} ')
+        self.assertRegex(failed, documented.pattern('request-not-made'))
+        again, = self.log_lines(f'INFO {FAILURES} ')
+        self.assertRegex(again, documented.pattern('request-made-again'))
+
 
 class BrokenForSome(tags_base.TagSource):
     """A tag source that fails for some hosts until told not to."""
@@ -396,7 +415,10 @@ class TestAllHostsFail(HostFailsTestCase):
         self.source.broken = False
         for _ in range(2):
             self.ask(manager)
-            self.assertEqual(5, len(self.log_lines('can be made again')))
+            again = self.log_lines('can be made again')
+            self.assertEqual(5, len(again))
+            for line in again:
+                self.assertRegex(line, documented.pattern('host-made-again'))
         self.check_told('host-not-made', 'many-not-made')
         # They are well, so another one is told of.
         self.source.broken = True

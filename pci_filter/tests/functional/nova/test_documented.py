@@ -10,13 +10,64 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The page "What happens when" has no line that no test has seen."""
+"""The page "What happens when" has every line of ours, and no other."""
 
+import ast
 import pathlib
+import re
 
 import testtools
 
+import pci_filter
 from pci_filter.tests.functional.nova import documented
+
+#: What runs in services of Nova. Commands tell whoever runs them.
+SERVICES = 'scheduler', 'compute', 'reservations'
+
+#: Methods of a logger that say something at INFO or above.
+TELLING = {'info', 'warning', 'error', 'exception', 'critical', 'log'}
+
+#: What a line has in place of its fixed words.
+PLACE = re.compile(r'%\(\w+\)[sdr]|%[sdr]')
+
+
+def sources():
+    """Yield the trees of the modules that may log in a service."""
+    package = pathlib.Path(pci_filter.__file__).parent
+    for name in SERVICES:
+        for path in sorted(package.joinpath(name).rglob('*.py')):
+            yield path.relative_to(package), ast.parse(path.read_text())
+
+
+def fixed_words(format_string):
+    """Return the words of a format string between what it is given.
+
+    :param format_string: the expression, None if it is no literal
+    """
+    parts = format_string.values if isinstance(
+        format_string, ast.JoinedStr) else [format_string]
+    # What is put into an f-string may have words, but others each time.
+    text = ''.join(part.value if isinstance(part, ast.Constant) else '%s'
+                   for part in parts)
+    return [words for words in map(str.strip, PLACE.split(text)) if words]
+
+
+def formats(tree):
+    """Yield the format strings of what a module logs at INFO or above."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call)
+                and getattr(node.func, 'attr', None) in TELLING
+                and getattr(node.func.value, 'id', None) == 'LOG'):
+            continue
+        told = node.args[1 if node.func.attr == 'log' else 0]
+        if isinstance(told, (ast.Constant, ast.JoinedStr)):
+            yield told
+        else:
+            # It comes from a table of the module.
+            yield from (
+                part for part in ast.walk(tree)
+                if isinstance(part, ast.Constant)
+                and isinstance(part.value, str) and '%(' in part.value)
 
 
 class TestDocumented(testtools.TestCase):
@@ -30,6 +81,29 @@ class TestDocumented(testtools.TestCase):
         for name in names:
             stem = name.removesuffix('-mysql').removesuffix('-postgresql')
             self.assertIn(f"'{stem}", tests)
+
+    def test_each_line_of_ours_is_there(self):
+        blocks = list(documented.lines().values())
+        seen = set()
+        for path, tree in sources():
+            for told in formats(tree):
+                words = fixed_words(told)
+                seen.add(str(path))
+                in_order = re.compile('.*'.join(map(re.escape, words)))
+                self.assertTrue(
+                    any(map(in_order.search, blocks)),
+                    f'{path}:{told.lineno} says what "What happens when" '
+                    f'does not: {words}')
+        self.assertLessEqual({
+            'scheduler/fallback.py', 'scheduler/unknown_tags.py',
+            'scheduler/failures.py', 'compute/tracker.py'}, seen)
+
+    def test_a_line_that_is_missing_is_found(self):
+        tree = ast.parse("LOG.info(f'%(a)s is {odd}: %(b)d words', {})\n"
+                         "LOG.debug('not this')\n"
+                         "LOG.log(level, 'but this %s')\n")
+        self.assertEqual([['is', ':', 'words'], ['but this']],
+                         [fixed_words(told) for told in formats(tree)])
 
     def test_lines_differ(self):
         """None is a line of ours that could be any other."""

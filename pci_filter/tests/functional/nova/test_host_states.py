@@ -25,6 +25,7 @@ from pci_filter import objects
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.scheduler import host_states
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 
 NAME = 'pci_filter.scheduler.host_states'
 
@@ -263,6 +264,7 @@ class TestUnreadable(HostStatesTestCase):
         line = self.log_lines(f'WARNING {NAME}')[0]
         self.assertIn('of host few, node few in cell '
                       f'{host.cell.uuid} cannot be parsed: TypeError', line)
+        self.assertRegex(line, documented.pattern('summary-not-parsed'))
 
 
 class TestUnreadSummary(HostStatesTestCase):

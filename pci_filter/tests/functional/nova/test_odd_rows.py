@@ -22,6 +22,7 @@ from pci_filter.fixture import scheduling
 from pci_filter import objects
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 
 FAILURES = 'pci_filter.scheduler.failures'
 UNKNOWN_TAGS = 'pci_filter.scheduler.unknown_tags'
@@ -134,6 +135,8 @@ class TestOddRows(base.NovaTestCase):
             f'left out in cell {self.host.cell.uuid}: 8086:154c (type-VF), '
             '8086:1572 (type-PF) on host0. Give their tags in '
             '[pci_filter]device_spec.'], self.warnings())
+        self.assertRegex(
+            self.warnings()[0], documented.pattern('unknown-tags'))
         # Three requests, one line each; the note says what is missing.
         info, _second, _third = self.log_lines(
             'INFO pci_filter.scheduler.rejections')

@@ -19,8 +19,12 @@ import nova.conf
 from nova import objects as nova_objects
 from nova.scheduler.filters import pci_passthrough_filter as nova_filter
 
+from pci_filter.compute import tracker
 from pci_filter import conf
+from pci_filter.fixture import databases
+from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
+from pci_filter.reservations import memcached
 from pci_filter.scheduler import announcements
 from pci_filter.scheduler import fallback
 from pci_filter.scheduler.filters import pci_passthrough_filter
@@ -267,3 +271,41 @@ class TestHostFallback(
         self.check(warned, 'fallback', 'requests=2 hosts=2 ',
                    f'cells={self.named(0)} ')
         self.check(over, 'fallback-over', 'requests=2 hosts=2 ')
+
+
+class TestOtherLines(base.NovaTestCase):
+    """Lines of ours on the page that no other test compares with it."""
+
+    cells = 1
+
+    def test_differing_tags(self):
+        self.cloud.add_host(
+            0, 'host0', hardware.network_card(
+                hardware.INTEL_X710, 0x81, 0, ports=1, vfs=4),
+            ['{"address": "*:81:*.3", "tier": "gold"}',
+             '{"address": "*:81:*.*", "tier": "silver"}'])
+        manager = self.our_manager()
+        spec = scheduling.request_spec([base.vf_request()])
+        for _ in range(2):
+            scheduling.host_states(manager, spec)
+        line, = self.log_lines('WARNING pci_filter.scheduler.unknown_tags')
+        self.assertTrue(
+            documented.pattern('differing-tags').fullmatch(line), line)
+
+    def test_tags_too_long(self):
+        self.add_host('host0')
+        self.cloud.add_host(
+            0, 'long', [hardware.gpu(0x3b, None)],
+            ['{"vendor_id": "10de", "rack": "%s"}' % ('r' * 500)],
+            tracker=tracker.PciDevTracker)
+        line, = self.log_lines('WARNING pci_filter.compute.device_tags')
+        self.assertTrue(
+            documented.pattern('tags-too-long').fullmatch(line), line)
+
+    def test_local_servers(self):
+        with databases.overriding(
+                'pci_filter', reservation_servers=['localhost:11211']):
+            memcached.MemcachedStore(nova.conf.CONF)
+        line, = self.log_lines('WARNING pci_filter.reservations')
+        self.assertTrue(
+            documented.pattern('local-servers').fullmatch(line), line)

@@ -20,6 +20,7 @@ from pci_filter.compute import tracker
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 
 SPEC = ['{"address": "*:81:*.*", "physical_network": "physnet1"}']
 BARE_SPEC = ['{"vendor_id": "8086"}', '{"vendor_id": "10de"}']
@@ -77,6 +78,7 @@ class TrackerTestCase(base.NovaTestCase):
         self.assertIn(
             f'Instance {wanted.instance_uuid} cannot claim its PCI devices: ',
             line)
+        self.assertRegex(line, documented.pattern('claim-refused'))
         return line
 
 
@@ -210,8 +212,9 @@ class TestNUMA(TrackerTestCase):
     def test_legacy(self):
         self.assertEqual(1, self.taken(None, 1))
         self.assertIsNone(self.taken('legacy', 1))
-        self.assertEqual(1, len(self.log_lines(
-            'a PCI device of which nobody knows the NUMA node')))
+        line, = self.log_lines(
+            'a PCI device of which nobody knows the NUMA node')
+        self.assertRegex(line, documented.pattern('no-numa-node'))
         self.refused_at('legacy', 1)
 
     def test_preferred(self):

@@ -17,6 +17,7 @@ from nova import exception as nova_exception
 from nova import objects
 from oslo_utils import uuidutils
 
+from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import test_tracker
 
 
@@ -64,6 +65,7 @@ class TestClaimThatFails(test_tracker.TrackerTestCase):
             f'Instance {wanted.instance_uuid} cannot claim PCI device '
             f'{port}, though it is available.', log)
         self.assertEqual(1, log.count('cannot claim PCI device'))
+        self.assertRegex(log, documented.pattern('device-refused'))
         return log, wanted.instance_uuid
 
     def test_the_one_that_failed_is_named(self):
@@ -93,6 +95,7 @@ class TestClaimThatFails(test_tracker.TrackerTestCase):
         self.assertIn(
             f'PCI device {self.ports[1]} cannot be taken back from instance '
             f'{uuid}. The next update of resources tries again.', log)
+        self.assertRegex(log, documented.pattern('not-taken-back'))
         self.assertEqual(
             ['available', 'claimed', 'available'],
             [device.status for device in self.devices(*self.ports)])
