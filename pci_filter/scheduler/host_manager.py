@@ -19,7 +19,6 @@ from collections.abc import Sequence
 import contextvars
 import functools
 import threading
-import time
 import typing
 
 from nova.objects import pci_device_pool
@@ -36,6 +35,7 @@ from pci_filter.scheduler import host_states
 from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import reserving
+from pci_filter.scheduler import stages
 
 LOG = logging.getLogger(__name__)
 
@@ -192,7 +192,8 @@ def _get_host_states_by_uuids(
     # outer one is at it already.
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return call()
-    began = time.monotonic()
+    times = stages.Stages()
+    asked = compute_uuids
     narrowed = mapper.prefilter.narrow(
         context, manager, compute_uuids, spec_obj)
     if narrowed:
@@ -200,6 +201,7 @@ def _get_host_states_by_uuids(
         call = functools.partial(
             call.func, manager, context, compute_uuids, spec_obj, *args,
             **kwargs)
+    times.over('narrowing')
     reader = mapper.start_reading(
         context, manager, compute_uuids, spec_obj, narrowed)
     token = _at_it.set(True)
@@ -210,8 +212,12 @@ def _get_host_states_by_uuids(
         _at_it.reset(token)
     if narrowed and not compute_uuids:
         prefilter.tell()
+    found = list(found)
+    times.over('loading')
     host_states = list(mapper.map_pools(
-        context, manager, found, spec_obj, reader, began))
+        context, manager, found, spec_obj, reader, times.began))
+    times.over('waiting')
+    times.log(spec_obj, asked, host_states)
     request = reserving.current()
     if request is not None:
         request.note_hosts(host_states, functools.partial(

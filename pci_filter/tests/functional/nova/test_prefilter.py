@@ -13,7 +13,9 @@
 """Hosts with too few devices are left out before Nova loads them."""
 
 import itertools
+import logging
 
+import fixtures
 from nova import context as nova_context
 from nova import objects as nova_objects
 from nova.scheduler.filters import compute_filter
@@ -209,6 +211,18 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
                          'available 8086:154c.', end)
         self.assertRegex(end, documented.pattern('left-out-before'))
         self.assertEqual([], self.log_lines(f'INFO {LOGGER} '))
+
+    def test_line_of_a_request(self):
+        manager = self.our_manager()
+        with fixtures.FakeLogger(
+                level=logging.DEBUG,
+                format='%(levelname)s %(name)s %(message)s') as log:
+            self.loaded(manager)
+        line, = [line for line in log.output.splitlines()
+                 if 'pci_filter request: ' in line]
+        self.assertRegex(line, documented.pattern('request'))
+        self.assertIn(f'instance={self.spec.instance_uuid} asked=4 loaded=2 '
+                      'fallback=0 narrowing_ms=', line)
 
     def test_its_words_are_not_waited_for(self):
         self.patch(prefilter, '_FOR_WORDS', -1)
