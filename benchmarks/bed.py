@@ -30,6 +30,9 @@ from pci_filter.fixture import cloud as embedded
 #: What decides the order in which hosts are asked for.
 _SEED: typing.Final = 20261122
 
+#: What makes a server look at its tables, by dialect.
+_ANALYZE: typing.Final = {'mysql': 'ANALYZE TABLE', 'postgresql': 'ANALYZE'}
+
 
 class Bed:
     """Hosts in one database, and schedulers that ask for them.
@@ -49,16 +52,19 @@ class Bed:
         self.cloud = embedded.EmbeddedCloud(cells, cell_urls=urls)
         #: All hosts, those of the same cell in a row.
         self.hosts: list[fleet.Host] = []
+        self._closing = contextlib.ExitStack()
         self._managers: dict[
             tuple[contenders.Kind, bool], contenders.Scheduler] = {}
 
     def __enter__(self) -> Bed:
-        self.cloud.open()
+        with contextlib.ExitStack() as opening:
+            opening.enter_context(self.cloud)
+            opening.callback(contenders.detach)
+            self._closing = opening.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        contenders.detach()
-        self.cloud.close()
+        self._closing.close()
 
     def grow(self, number: int, cell: int = 0) -> None:
         """Add hosts to a cell.
@@ -68,15 +74,16 @@ class Bed:
         """
         if number <= 0:
             return
-        have = len(self.hosts)
         self.hosts += fleet.add_hosts(
-            self.cloud, cell, number, seed=have, prefix=f'compute-{have}')
+            self.cloud, cell, number, len(self.hosts))
         self._managers.clear()
         with self.connection(cell) as connection:
-            if connection.dialect.name == 'mysql':
-                # The server does so by itself, but at a time of its own.
+            # The server does so by itself, but at a time of its own.
+            analyze = _ANALYZE.get(connection.dialect.name)
+            if analyze:
                 connection.execute(sa.text(
-                    'ANALYZE TABLE services, compute_nodes, pci_devices'))
+                    f'{analyze} services, compute_nodes, pci_devices'))
+                connection.commit()
 
     def ask_for(self, number: int) -> list[fleet.Host]:
         """Return some hosts in random order, the same ones each time."""

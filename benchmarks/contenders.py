@@ -20,7 +20,9 @@ whenever another one is asked.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
+import contextlib
 import enum
 import gc
 import time
@@ -60,11 +62,14 @@ class Wish(typing.NamedTuple):
     :param numa_policy: ``hw:pci_numa_affinity_policy`` of a guest with two
         NUMA cells; None for a guest without
     :param devices: how many; with 0 nothing about PCI is in the request
+    :param accelerator: whether accelerators are meant, which few hosts have,
+        and not functions of network cards; with one candidate only
     """
 
     candidates: int = 1
     numa_policy: str | None = None
     devices: int = 1
+    accelerator: bool = False
 
 
 class Times(typing.NamedTuple):
@@ -136,8 +141,8 @@ class Scheduler:
         """
         requests = [] if self.kind is Kind.BASE or not wish.devices else [
             scheduling.pci_request(
-                _ALIAS, wish.devices, alias_name='vf',
-                numa_policy=wish.numa_policy)]
+                fleet.ACCELERATOR if wish.accelerator else _ALIAS,
+                wish.devices, alias_name='pci', numa_policy=wish.numa_policy)]
         spec = scheduling.request_spec(
             requests,
             scheduling.instance_numa_topology([0, 1])
@@ -151,6 +156,36 @@ class Scheduler:
                     resources={_RESOURCE_CLASS: 1})
                 for device in range(wish.devices)]
         return spec
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Let requests in any thread be this scheduler's for a while."""
+        if self.kind is Kind.OURS:
+            host_manager.attach()
+        else:
+            host_manager.detach()
+        try:
+            yield
+        finally:
+            detach()
+
+    def serve(
+        self, hosts: Sequence[fleet.Host], wish: Wish,
+    ) -> list[HostState]:
+        """Make one request and measure nothing; may be done in threads.
+
+        :param hosts: who placement returned
+        :param wish: what is asked for
+        :returns: the HostStates that passed, best first
+        """
+        spec = self.request_spec(wish)
+        states = list(self.manager.get_host_states_by_uuids(
+            nova_context.get_admin_context(),
+            [host.uuid for host in hosts], spec))
+        give_candidates(states, hosts, spec, wish)
+        passed = list(self.manager.get_filtered_hosts(states, spec))
+        return [weighed.obj for weighed in self.manager.get_weighed_hosts(
+            passed, spec)] if passed else []
 
     def load(
         self, hosts: Sequence[fleet.Host], spec: typing.Any,
