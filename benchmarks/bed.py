@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from benchmarks import contenders
 from benchmarks import fleet
+from benchmarks import server
 from pci_filter.fixture import cloud as embedded
 
 #: What decides the order in which hosts are asked for.
@@ -50,6 +51,9 @@ class Bed:
     ) -> None:
         self.database = database
         self.cloud = embedded.EmbeddedCloud(cells, cell_urls=urls)
+        self._watched = server.watched(urls[0] if urls else None)
+        #: The server of the first cell; there once the bed is open.
+        self.server = server.Server()
         #: All hosts, those of the same cell in a row.
         self.hosts: list[fleet.Host] = []
         self._closing = contextlib.ExitStack()
@@ -58,6 +62,7 @@ class Bed:
 
     def __enter__(self) -> Bed:
         with contextlib.ExitStack() as opening:
+            self.server = opening.enter_context(self._watched)
             opening.enter_context(self.cloud)
             opening.callback(contenders.detach)
             self._closing = opening.pop_all()
