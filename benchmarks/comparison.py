@@ -47,6 +47,7 @@ class Comparison:
     :param hosts: how many were asked for
     :param wish: what was asked for
     :param totals: median of a whole request, by whose filter decided
+    :param whole: the same with the weighers
     :param phases: the same, loading and deciding apart
     :param theirs: PCI part with Nova's filter
     :param ours: PCI part with ours
@@ -61,6 +62,7 @@ class Comparison:
     hosts: int
     wish: Wish
     totals: dict[Kind, float]
+    whole: dict[Kind, float]
     phases: dict[Kind, contenders.Times]
     theirs: float
     ours: float
@@ -83,6 +85,8 @@ class Comparison:
             'rounds': {kind.value: n for kind, n in self.rounds.items()},
             'total_ms': {
                 kind.value: timing.ms(s) for kind, s in self.totals.items()},
+            'whole_ms': {
+                kind.value: timing.ms(s) for kind, s in self.whole.items()},
             'load_ms': {kind.value: timing.ms(times.load)
                         for kind, times in self.phases.items()},
             'decide_ms': {kind.value: timing.ms(times.decide)
@@ -160,6 +164,7 @@ def summed_up(
     return Comparison(
         hosts, wish,
         {kind: statistics.median(totals[kind]) for kind in Kind},
+        {kind: statistics.median(weighed[kind]) for kind in Kind},
         {kind: contenders.Times(
             *(statistics.median(values) for values in zip(*of_kind[kind])))
          for kind in Kind},

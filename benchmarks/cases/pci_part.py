@@ -10,7 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The PCI part of a request without NUMA, by hosts and by candidates."""
+"""Requests without NUMA that all hosts fit, by hosts and by candidates.
+
+The PCI part of them, and at the main number of hosts the whole request, with
+the weighers.
+"""
 
 import typing
 
@@ -19,11 +23,17 @@ from benchmarks import comparison
 from benchmarks import contenders
 from benchmarks import plan as plan_module
 from benchmarks import results
+from benchmarks import timing
 
 NAME: typing.Final = 'requests'
 
 _TARGETS: typing.Final = {
     1: results.Target(4, at_least=True), 8: results.Target(30, at_least=True)}
+
+#: Of the whole request. What they ask for is asked of MariaDB.
+_WHOLE: typing.Final = {
+    1: results.Target(1.6, at_least=True), 8: results.Target(4, at_least=True)}
+_WHOLE_JUDGED: typing.Final = 'MariaDB'
 
 #: Candidates for each host, at the number of hosts that is judged.
 _CANDIDATES: typing.Final = (1, 2, 4, 8)
@@ -56,3 +66,22 @@ def run(
             f'PCI part of a request, {size:,} hosts, {number} '
             f'candidate{"s" if number > 1 else ""}',
             compared, target, plan.judges(size)))
+        if is_main:
+            book.rows.append(_whole(bed, compared, plan.judges(size)))
+
+
+def _whole(
+    bed: bed_module.Bed, compared: comparison.Comparison, judged: bool,
+) -> results.Row:
+    """Return the line of the table that compares the whole requests."""
+    number = compared.wish.candidates
+    theirs, ours = (compared.whole[kind] for kind in (
+        contenders.Kind.IN_TREE, contenders.Kind.OURS))
+    value, shown = results.times_faster(theirs, ours, None)
+    return results.Row(
+        NAME, bed.database,
+        f'whole request, all of {compared.hosts:,} fit, {number} '
+        f'candidate{"s" if number > 1 else ""}',
+        f'{timing.ms(theirs):.4g} ms', f'{timing.ms(ours):.4g} ms', value,
+        shown, _WHOLE[number] if bed.database == _WHOLE_JUDGED else None,
+        judged)
