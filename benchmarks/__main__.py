@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import functools
 import gc
 import sys
@@ -38,6 +39,7 @@ from benchmarks.cases import micro
 from benchmarks.cases import no_pci
 from benchmarks.cases import numa
 from benchmarks.cases import pci_part
+from benchmarks.cases import price
 from benchmarks.cases import profile
 from benchmarks.cases import reservation
 from benchmarks import options as options_module
@@ -47,13 +49,16 @@ from benchmarks import report
 from benchmarks import results
 
 #: Cases at every number of hosts, at the main one, and at the largest.
-_ALWAYS: typing.Final = (pci_part,)
+_ALWAYS: typing.Final = (pci_part, price)
 _MAIN: typing.Final = (
     decisions, loading, no_pci, reservation, profile, numa)
 _LARGEST: typing.Final = (flatness, memory)
 
 #: Cases with hosts of their own.
 _ALONE: typing.Final = (micro, claim, cells)
+
+#: What is measured on databases that are for the record, at the main number.
+_FOR_THE_RECORD: typing.Final = (price.NAME,)
 
 
 class _Run:
@@ -93,6 +98,16 @@ class _Run:
             with self._noting_failure(name):
                 self._grow(name, url)
 
+    def for_the_record(self, name: str, url: str) -> None:
+        """Run few of the cases in a database, at the main number only."""
+        everything = self.plan
+        self.plan = dataclasses.replace(
+            everything, sizes=[everything.main_size],
+            only=[case for case in everything.only
+                  if case in _FOR_THE_RECORD])
+        self.on_database(name, url)
+        self.plan = everything
+
     def _grow(self, name: str, url: str | None) -> None:
         with bed_module.Bed(name, [url] if url else None) as bed:
             for size in self.plan.sizes:
@@ -121,15 +136,17 @@ def main() -> int:
         # Else it takes longest to collect garbage where there is none.
         gc.freeze()
     run = _Run(options.plan)
-    skipped = [] if options.mysql else ['MariaDB']
-    if skipped:
-        run.say('MariaDB is skipped: neither --mysql nor '
-                'PCI_FILTER_TEST_MYSQL_URL names a database')
-    databases = {'SQLite': None}
+    skipped = [name for name, url in (
+        ('MariaDB', options.mysql), ('PostgreSQL', options.postgresql))
+        if not url]
+    for name in skipped:
+        run.say(f'{name} is skipped: no option and no variable names a '
+                'database')
+    run.on_database('SQLite', None)
     if options.mysql:
-        databases['MariaDB'] = options.mysql
-    for name, url in databases.items():
-        run.on_database(name, url)
+        run.on_database('MariaDB', options.mysql)
+    if options.postgresql:
+        run.for_the_record('PostgreSQL', options.postgresql)
     for case in _ALONE:
         run.run(case.NAME, functools.partial(
             case.run, options.plan, run.book), 'on its own')

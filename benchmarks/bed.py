@@ -54,7 +54,7 @@ class Bed:
         self._watched = server.watched(urls[0] if urls else None)
         #: The server of the first cell; there once the bed is open.
         self.server = server.Server()
-        #: All hosts, those of the same cell in a row.
+        #: All hosts, in the order in which they were added.
         self.hosts: list[fleet.Host] = []
         self._closing = contextlib.ExitStack()
         self._managers: dict[

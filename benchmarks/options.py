@@ -23,6 +23,7 @@ import typing
 from benchmarks import plan as plan_module
 
 _MYSQL: typing.Final = 'PCI_FILTER_TEST_MYSQL_URL'
+_POSTGRESQL: typing.Final = 'PCI_FILTER_TEST_POSTGRESQL_URL'
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,6 +46,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         '--mysql', metavar='URL', default=os.environ.get(_MYSQL),
         help='an empty database on MariaDB or MySQL; whatever is in its '
         f'Nova tables afterwards is deleted (default: ${_MYSQL})')
+    parser.add_argument(
+        '--postgresql', metavar='URL', default=os.environ.get(_POSTGRESQL),
+        help='the same on PostgreSQL, where only the case "price" is run '
+        f'(default: ${_POSTGRESQL})')
     parser.add_argument(
         '--rounds', type=_positive, metavar='N',
         help='how often each thing is measured (default: 5; quick: 2)')

@@ -25,6 +25,8 @@ import sys
 import textwrap
 import typing
 
+from benchmarks import prices
+
 _Row = typing.Mapping[str, typing.Any]
 
 #: What becomes of each microsecond of a host, in the order of a request.
@@ -76,6 +78,8 @@ def _at_scale(found: typing.Any) -> Iterator[str]:
             ((f"{cost['hosts']:,}", str(cost['candidates']),
               *(f"{cost['total_ms'][kind]:,.0f}"
                 for kind in ('base', 'in-tree', 'ours'))) for cost in costs))
+    for database, points in found.get('price', {}).items():
+        yield from _prices(database, points)
     cells = [row for row in found['rows'] if row['case'] == 'cells']
     if cells:
         yield ''
@@ -86,6 +90,21 @@ def _at_scale(found: typing.Any) -> Iterator[str]:
             ('What', 'In-tree', 'Ours', 'Ratio'),
             ((row['what'], row['in_tree'], row['ours'], row['shown'])
              for row in cells))
+
+
+def _prices(database: str, points: typing.Any) -> Iterator[str]:
+    """Yield what a request costs the scheduler and the server."""
+    for what, head, rows in (
+            ('one after the other', prices.ALONE_HEAD, prices.alone(points)),
+            ('several at a time', prices.AMONG_HEAD, prices.among(points))):
+        yield ''
+        yield from _paragraph(
+            f'What a request costs the scheduler and {database}, {what}:')
+        yield ''
+        yield from _table(head, rows)
+    for reason in prices.reasons(points):
+        yield ''
+        yield from _paragraph(reason)
 
 
 def _profile(found: typing.Any) -> Iterator[str]:

@@ -27,6 +27,7 @@ from rich import markup
 from rich import table as rich_table
 
 from benchmarks import plan as plan_module
+from benchmarks import prices
 from benchmarks import results
 
 #: Columns for a reader who is no terminal, such as a log of CI.
@@ -35,7 +36,8 @@ _WIDTH: typing.Final = 180
 _STYLES: typing.Final = {
     'met': 'green', 'missed': 'bold red', 'not judged': 'dim'}
 
-_PACKAGES: typing.Final = ('nova', 'SQLAlchemy', 'PyMySQL', 'pci_filter')
+_PACKAGES: typing.Final = (
+    'nova', 'SQLAlchemy', 'PyMySQL', 'psycopg2', 'pci_filter')
 
 
 def as_json(
@@ -77,12 +79,14 @@ def show(book: results.Book, skipped: Sequence[str]) -> None:
         width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     console.print(_table(book.rows))
     for database in skipped:
-        console.print(f'{database}: not measured, no --mysql URL was given.')
+        console.print(f'{database}: not measured, no URL was given.')
     for case, error in book.failed.items():
         console.print(f'{case}: FAILED, {error}', markup=False)
     for database, data in book.data.get('profile', {}).items():
         console.print()
         _show_profile(console, database, data)
+    for database, points in book.data.get('price', {}).items():
+        _show_prices(console, database, points)
     judged = [row for row in book.rows
               if row.verdict in ('met', 'missed')]
     console.print()
@@ -107,6 +111,27 @@ def _table(rows: Sequence[results.Row]) -> rich_table.Table:
             row.in_tree, row.ours, row.shown,
             f'[{style}]{row.verdict}[/]' if style else row.verdict)
     return table
+
+
+def _show_prices(
+    console: rich_console.Console, database: str,
+    points: typing.Any,
+) -> None:
+    """Print what a request costs both sides, alone and among others."""
+    for what, head, rows in (
+            ('one after the other', prices.ALONE_HEAD, prices.alone(points)),
+            ('at a time', prices.AMONG_HEAD, prices.among(points))):
+        table = rich_table.Table(
+            box=box.SIMPLE, title=f'{database}: a request, {what}',
+            title_justify='left')
+        for title in head:
+            table.add_column(
+                title, justify='left' if title == 'Filter' else 'right')
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for reason in prices.reasons(points):
+        console.print(f'{database}: {reason}', markup=False, soft_wrap=True)
 
 
 def _show_profile(

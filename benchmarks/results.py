@@ -135,3 +135,12 @@ def times_faster(
         return float('inf'), (
             f'> {target.bound:g} ({text})' if target else text)
     return theirs / ours, f'{theirs / ours:.3g}x'
+
+
+def amount(value: float | None, unit: str) -> str:
+    """Return a number as a text, or that there is none.
+
+    :param value: what was measured, None if it could not be
+    :param unit: what is written behind it
+    """
+    return 'not measured' if value is None else f'{value:,.4g}{unit}'
