@@ -33,6 +33,7 @@ from benchmarks.cases import cells
 from benchmarks.cases import claim
 from benchmarks.cases import decisions
 from benchmarks.cases import flatness
+from benchmarks.cases import grid
 from benchmarks.cases import loading
 from benchmarks.cases import memory
 from benchmarks.cases import micro
@@ -55,7 +56,7 @@ _MAIN: typing.Final = (
 _LARGEST: typing.Final = (flatness, memory)
 
 #: Cases with hosts of their own.
-_ALONE: typing.Final = (micro, claim, cells)
+_ALONE: typing.Final = (micro, claim, cells, grid)
 
 #: What is measured on databases that are for the record, at the main number.
 _FOR_THE_RECORD: typing.Final = (price.NAME,)

@@ -22,7 +22,7 @@ MAIN_SIZE: typing.Final = 1000
 
 CASES: typing.Final = (
     'decision', 'requests', 'numa', 'load', 'nopci', 'reservation', 'flat',
-    'memory', 'profile', 'price', 'micro', 'claim', 'cells')
+    'memory', 'profile', 'price', 'micro', 'claim', 'cells', 'grid')
 
 
 @dataclasses.dataclass(frozen=True)
