@@ -21,6 +21,7 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import logging
 import sys
 import time
 import traceback
@@ -136,6 +137,8 @@ def main() -> int:
     if options.plan.quick:
         # Else it takes longest to collect garbage where there is none.
         gc.freeze()
+    # It tells each time that its threads are few, which they are by default.
+    logging.getLogger('nova.thread_pool_factory').setLevel(logging.ERROR)
     run = _Run(options.plan)
     skipped = [name for name, url in (
         ('MariaDB', options.mysql), ('PostgreSQL', options.postgresql))

@@ -23,13 +23,10 @@ and are counted in requests of their own, which are not timed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent import futures
-import contextlib
 import functools
 import gc
-import logging
 import statistics
 import time
 import typing
@@ -205,8 +202,7 @@ def _at_once(
         for one in serving:
             one.result()
 
-    with futures.ThreadPoolExecutor(
-            threads) as pool, scheduler.attached(), _silenced():
+    with futures.ThreadPoolExecutor(threads) as pool, scheduler.attached():
         # Threads and connections are there then, as in a scheduler that runs.
         list(pool.map(lambda _: scheduler.serve(hosts[:1], wish),
                       range(threads)))
@@ -214,21 +210,6 @@ def _at_once(
     return {'at_once': threads, 'requests': requests,
             'per_second': round(requests / cost.wall, 3),
             **_in_ms(cost.each(requests))}
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep Nova from telling each time that its threads are few.
-
-    They are as many as by default, for either filter.
-    """
-    logger = logging.getLogger('nova.thread_pool_factory')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _in_ms(cost: _Cost) -> Numbers:
