@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import contextvars
+import math
 import time
 import typing
 
@@ -53,6 +54,10 @@ WORTH: typing.Final = 32
 
 #: Seconds that the cells have to answer; then Nova loads all.
 _PATIENCE: typing.Final = 5
+
+#: Seconds for which nothing is left out once a cell did not answer in time:
+#: each request would wait for it, and a busy database would have more to do.
+_PAUSE: typing.Final = 30
 
 #: Seconds that words in a log line are worth to whoever waits for the answer.
 _FOR_WORDS: typing.Final = 1
@@ -148,6 +153,7 @@ class Prefilter:
     ) -> None:
         self._enabled = options.narrow and options.load_for == 'pci_requests'
         self._failures = failures
+        self._paused_until = -math.inf
 
     def narrow(
         self, context: typing.Any, manager: typing.Any,
@@ -162,7 +168,8 @@ class Prefilter:
         :returns: None if all of them are to be loaded
         """
         _latest.set(None)
-        if not self._enabled or compute_uuids is None:
+        if not self._enabled or compute_uuids is None or (
+                time.monotonic() < self._paused_until):
             return None
         try:
             narrowed = self._narrow(
@@ -193,6 +200,7 @@ class Prefilter:
             lambda connection: fitting_nodes.load(connection, needs, asked),
             _PATIENCE)
         if len(found) < len(cells):
+            self._paused_until = time.monotonic() + _PAUSE
             return None
         return Narrowed(context, spec_obj, cells, asked, needs, found)
 

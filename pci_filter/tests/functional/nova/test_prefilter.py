@@ -151,6 +151,7 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
         self.assertEqual(2, len(self.loaded()))
 
     def test_cell_that_cannot_be_read(self):
+        self.patch(prefilter, '_PAUSE', 0)
         cell = self.cloud.cells[0]
         rename = 'ALTER TABLE pci_devices RENAME COLUMN {} TO {}'.format
         self.cloud.execute(cell, rename('status', 'state'))
@@ -168,8 +169,13 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
         self.assertEqual(['host2', 'host3'], self.loaded(manager))
 
     def test_cell_that_is_slow(self):
-        self.patch(prefilter, '_PATIENCE', -1)
-        self.assertEqual(4, len(self.loaded()))
+        """It is left alone for a while: it has enough to do."""
+        manager = self.our_manager()
+        with fixtures.MonkeyPatch(f'{LOGGER}._PATIENCE', -1):
+            self.assertEqual(4, len(self.loaded(manager)))
+        self.assertEqual(4, len(self.loaded(manager)))
+        manager.enabled_filters[0].pool_mapper.prefilter._paused_until = 0
+        self.assertEqual(2, len(self.loaded(manager)))
 
     def test_requested_cell(self):
         spec = scheduling.request_spec(
