@@ -18,7 +18,8 @@ the devices are free in the database, and nobody else may be sent there for
 them.
 
 The parts, each in a module of its own: what a reservation is; when it ends;
-how one is made; and where reservations are kept, which is a plug-in.
+what fits beside it; how one is made; and where reservations are kept, which is
+a plug-in.
 """
 
 from pci_filter.reservations.making import Made
@@ -26,6 +27,7 @@ from pci_filter.reservations.making import Refused
 from pci_filter.reservations.making import release
 from pci_filter.reservations.making import reserve
 from pci_filter.reservations.reservation import Reservation
+from pci_filter.reservations.sight import Asked
 from pci_filter.reservations.sight import Instance
 from pci_filter.reservations.sight import Sight
 from pci_filter.reservations.store import load
@@ -34,6 +36,7 @@ from pci_filter.reservations.store import StoreError
 from pci_filter.reservations.store import UnreadableRecord
 
 __all__ = [
+    'Asked',
     'Instance',
     'Made',
     'Refused',

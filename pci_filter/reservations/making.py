@@ -17,7 +17,8 @@ One reservation is one round, or several if others are at the same node:
 1. read what is reserved on the node,
 2. read the database,
 3. take the reservations that count out of the available devices, and decide
-   whether the request fits into what is left,
+   whether the request fits into what is left; if it does not, ask Nova's API
+   database whether some of those who wait are not going to come,
 4. write down what was read with this reservation added, unless the record was
    replaced since it was read; if it was, begin again.
 
@@ -45,7 +46,7 @@ import dataclasses
 import time
 import typing
 
-from pci_filter import matching
+from pci_filter.reservations import deciding
 from pci_filter.reservations import reservation as reservation_module
 from pci_filter.reservations import sight as sight_module
 from pci_filter.reservations import store as store_module
@@ -66,33 +67,6 @@ _SPARE: typing.Final = 60
 #: What is said of a store that has used up its time.
 LATE: typing.Final = (
     'the store needs longer than [pci_filter]reservation_store_timeout')
-
-#: Requests of an instance, as :attr:`Reservation.requests`.
-Requests = tuple[matching.DeviceRequest, ...]
-
-
-class Node(typing.Protocol):
-    """A compute node of which devices are to be reserved.
-
-    What it is asked for may fail; the exceptions are handed on.
-    """
-
-    @property
-    def uuid(self) -> str:
-        """Its UUID."""
-
-    def look(self, instance_uuids: Sequence[str]) -> sight_module.Sight:
-        """Read the database, in the order that sight.py gives.
-
-        :param instance_uuids: whose rows to read
-        """
-
-    def decide(self, waiting: Sequence[Requests]) -> Requests | None:
-        """Tell what the instance is going to claim, None if it does not fit.
-
-        :param waiting: what others are going to claim, of the devices that
-            were available when the node was last looked at
-        """
 
 
 class Asker(typing.NamedTuple):
@@ -188,8 +162,8 @@ class Patience:
 
 
 def reserve(
-    store: store_module.Store, node: Node, asker: Asker, timeout: float,
-    patience: Patience,
+    store: store_module.Store, node: deciding.Node, asker: Asker,
+    timeout: float, patience: Patience,
 ) -> Made | Refused:
     """Reserve the devices of a node for an instance, if they suffice.
 
@@ -205,37 +179,41 @@ def reserve(
         record, others = _read(store, node.uuid, asker, patience)
         seen = node.look([asker.instance_uuid, *(
             other.instance_uuid for other in others)])
-        ends = [(other, sight_module.end(other, seen, timeout))
-                for other in others]
-        waiting = [other for other, ended in ends if ended is None]
-        requests = node.decide(
-            [sight_module.to_come(other, seen) for other in waiting])
-        if requests is None:
-            if looks and (waiting and seen.moved or any(
-                    sight_module.is_arriving(other, seen)
-                    for other in waiting)):
-                # What looks taken twice is taken once.
-                looks -= 1
-                continue
-            if waiting and node.decide(()) is None:
-                # It would not fit without them either.
-                waiting = []
-            return Refused([
-                Waiting(other, timeout - other.age(seen.now))
-                for other in waiting])
+        found = deciding.decide(node, others, seen, timeout)
+        if found.requests is None and looks and found.may_change:
+            # What looks taken twice is taken once.
+            looks -= 1
+            continue
+        if found.requests is None:
+            found = deciding.decide_without_called_off(
+                node, others, found, timeout)
+        if found.requests is None:
+            return _refused(node, found, timeout)
         made = reservation_module.Reservation(
-            asker.instance_uuid, requests, asker.devices,
+            asker.instance_uuid, found.requests, asker.devices,
             seen.owned.get(asker.instance_uuid, frozenset()),
             sight_module.waits_in(seen.instances.get(asker.instance_uuid)),
             seen.now, asker.worker)
-        kept = [other for other, ended in ends
+        kept = [other for other, ended in found.ends
                 if ended is None or not ended.is_final]
         if patience.spend(
                 store.write, node.uuid, record.token,
                 reservation_module.dumps([*kept, made]), timeout + _SPARE):
-            return Made(made, [
-                (other, ended) for other, ended in ends if ended is not None])
+            return Made(made, [(other, ended) for other, ended in found.ends
+                               if ended is not None])
     raise store_module.StoreError(_REPLACED)
+
+
+def _refused(
+    node: deciding.Node, found: deciding.Decision, timeout: float,
+) -> Refused:
+    """Tell who is waited for."""
+    if found.waiting and node.decide(()) is None:
+        # It would not fit without them either.
+        return Refused([])
+    return Refused([
+        Waiting(other, timeout - other.age(found.seen.now))
+        for other in found.waiting])
 
 
 def release(

@@ -31,10 +31,29 @@ last (READ COMMITTED, as PostgreSQL has it). That is safe, and found out by
 reading the second once more, and the first for a claim that has come and gone
 meanwhile.
 
-Two cannot be told from an instance that waits: one that was deleted before the
-conductor has made its row, and one whose build was given up after its claim,
-until it is on another host or in error. Their reservations count until then,
-or until their time is up.
+An instance that is deleted before it is sent to a host may leave no trace in
+the cell. Nova's API database tells it from one that is on its way. That is
+read only if somebody would be refused otherwise. An instance is asked for by a
+request spec, a build request and a mapping to no cell, all made in one
+transaction before it is scheduled. Then the conductor makes the row, maps the
+instance to its cell, and removes the build request, in this order
+(nova.conductor.manager, schedule_and_build_instances); if it does not find the
+build request, nothing is built. So whoever sees the spec and no build request,
+and in the same moment no mapping to a cell, knows that somebody else removed
+it: nova-api, since the instance was deleted (nova.compute.api,
+_attempt_delete_of_buildrequest). From then on no claim can come. Nor can it if
+the instance is mapped to cell0, where those go that no host was found for.
+
+That takes one statement, which sees one moment, so it does not matter whether
+it comes before or after those of the cell, nor whether it is out of date. The
+build request alone would not do. Read after the row was looked for, it may be
+gone because the row has come since; and an instance that is resized to another
+cell has neither the one nor the other there. Nor would it do to find nothing:
+a database that lags may not have heard of the request yet.
+
+One cannot be told from an instance that waits: one whose build was given up
+after its claim, until it is on another host or in error. Its reservation
+counts until then, or until its time is up.
 
 What is seen may be out of date, as on a node of Galera that lags behind. So a
 reservation of which the claim is seen does not count any longer, but is kept:
@@ -89,6 +108,17 @@ class Instance(typing.NamedTuple):
     hidden: bool = False
 
 
+class Asked(typing.NamedTuple):
+    """What Nova's API database has of an instance that was asked for.
+
+    :param waits: whether its build request is there
+    :param mapped: whether it is mapped to a cell that has hosts, not to cell0
+    """
+
+    waits: bool
+    mapped: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class Sight:
     """What was read of the database.
@@ -98,6 +128,8 @@ class Sight:
     :param instances: by UUID; of which there is no row, there is none here
     :param owned: the ids of the node's rows that each instance has
     :param moved: whether claims arrived while it was read
+    :param asked: by UUID, of those that may be called off; those of which
+        nothing is known are not among them
     """
 
     now: float
@@ -105,6 +137,7 @@ class Sight:
     instances: Mapping[str, Instance]
     owned: Mapping[str, frozenset[int]]
     moved: bool = False
+    asked: Mapping[str, Asked] = dataclasses.field(default_factory=dict)
 
 
 class End(enum.Enum):
@@ -113,6 +146,7 @@ class End(enum.Enum):
     CLAIMED = 'its devices are claimed'
     EXPIRED = 'its time is up'
     DELETED = 'the instance is deleted'
+    CALLED_OFF = 'its build was called off'
     ELSEWHERE = 'the instance is on another host'
     OVER = 'the instance is past its claim'
 
@@ -148,11 +182,14 @@ def end(
         return End.CLAIMED
     instance = seen.instances.get(reservation.instance_uuid)
     boots = reservation.waits_in == reservation_module.BOOT
+    gone = instance.deleted if instance else not boots
+    if gone:
+        return End.DELETED
+    if boots and _is_called_off(seen.asked.get(reservation.instance_uuid)):
+        return End.CALLED_OFF
     if instance is None:
         # The conductor makes the row of one that boots after it is scheduled.
-        return None if boots else End.DELETED
-    if instance.deleted:
-        return End.DELETED
+        return None
     if boots:
         if instance.hidden:
             return None
@@ -165,6 +202,30 @@ def end(
         return None
     # A live migration claims fewer than it asked for.
     return End.CLAIMED if is_arriving(reservation, seen) else End.OVER
+
+
+def _is_called_off(asked: Asked | None) -> bool:
+    """Tell whether an instance is never going to be built."""
+    return asked is not None and not (
+        asked.waits or asked.mapped)
+
+
+def may_be_called_off(
+    reservation: reservation_module.Reservation, seen: Sight,
+) -> bool:
+    """Tell whether the API database may end a reservation.
+
+    It may if there is no row, or one of which nova-compute has not heard: it
+    stays like that if the conductor dies before it has mapped the instance.
+
+    :param reservation: one that counts
+    :param seen: its node
+    """
+    instance = seen.instances.get(reservation.instance_uuid)
+    return reservation.waits_in == reservation_module.BOOT and (
+        instance is None
+        or instance.task_state == reservation_module.BOOT
+        and instance.node is None)
 
 
 def to_come(

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent import futures
-import functools
 import time
 import typing
 
@@ -69,37 +68,10 @@ class CellReader:
 
     def _start(self, cell_context: typing.Any, wait_for_turn: bool) -> None:
         its_turns = turns.of_database(cell_context.db_connection)
-        if not (wait_for_turn or its_turns.take(self._deadline, wait=False)):
-            return
-        answer: futures.Future[typing.Any] = futures.Future()
-        try:
-            threads.run(functools.partial(
-                self._ask, answer, cell_context, its_turns, wait_for_turn))
-        except BaseException:
-            if not wait_for_turn:
-                its_turns.give_back(self._deadline)
-            raise
-        self._asked[cell_context.cell_uuid] = answer
-
-    def _ask(
-        self, answer: 'futures.Future[typing.Any]', cell_context: typing.Any,
-        its_turns: turns.Turns, wait_for_turn: bool,
-    ) -> None:
-        if wait_for_turn and not its_turns.take(self._deadline, wait=True):
-            answer.set_result(nova_context.did_not_respond_sentinel)
-            return
-        try:
-            # So that what is logged here names the request.
-            cell_context.update_store()
-            found = self._read(cell_context)
-        except BaseException as error:
-            # The thread goes on.
-            found = error
-        finally:
-            its_turns.give_back(self._deadline)
-            # The thread is kept, which must not keep a cell's connections.
-            _NOBODY.update_store()
-        answer.set_result(found)
+        if wait_for_turn or its_turns.take(self._deadline, wait=False):
+            self._asked[cell_context.cell_uuid] = ask(
+                cell_context, its_turns, self._read, self._deadline,
+                has_turn=not wait_for_turn)
 
     def answers(self, cell_uuids: Iterable[str]) -> Answers:
         """Wait for some cells, until the deadline.
@@ -111,10 +83,7 @@ class CellReader:
                 for cell_uuid in cell_uuids if cell_uuid in self._asked}
 
     def _answer(self, answer: 'futures.Future[typing.Any]') -> typing.Any:
-        try:
-            return answer.result(max(0.0, self._deadline - time.monotonic()))
-        except futures.TimeoutError:
-            return nova_context.did_not_respond_sentinel
+        return wait_for(answer, self._deadline)
 
     def answers_so_far(self) -> Answers:
         """Return what there is by now, without waiting for any cell.
@@ -126,3 +95,61 @@ class CellReader:
         return self.answers([
             cell_uuid for cell_uuid, answer in self._asked.items()
             if late or answer.done()])
+
+
+def ask(
+    context: typing.Any, its_turns: turns.Turns,
+    read: Callable[[typing.Any], typing.Any], deadline: float,
+    has_turn: bool = False,
+) -> futures.Future[typing.Any]:
+    """Run a function that reads a database, in the background.
+
+    :param context: what it is called with; nobody else may use it
+    :param its_turns: those of the database
+    :param read: the function
+    :param deadline: until when it may take, by time.monotonic()
+    :param has_turn: whether a turn was taken for it, with this deadline
+    :returns: what its answer is going to be in
+    """
+    answer: futures.Future[typing.Any] = futures.Future()
+
+    def run() -> None:
+        answer.set_result(
+            _read(context, its_turns, read, deadline)
+            if has_turn or its_turns.take(deadline, wait=True)
+            else nova_context.did_not_respond_sentinel)
+
+    try:
+        threads.run(run)
+    except BaseException:
+        if has_turn:
+            its_turns.give_back(deadline)
+        raise
+    return answer
+
+
+def _read(
+    context: typing.Any, its_turns: turns.Turns,
+    read: Callable[[typing.Any], typing.Any], deadline: float,
+) -> typing.Any:
+    try:
+        # So that what is logged here names the request.
+        context.update_store()
+        return read(context)
+    except BaseException as error:
+        # The thread goes on.
+        return error
+    finally:
+        its_turns.give_back(deadline)
+        # The thread is kept, which must not keep a cell's connections.
+        _NOBODY.update_store()
+
+
+def wait_for(
+    answer: futures.Future[typing.Any], deadline: float,
+) -> typing.Any:
+    """Return what a database answered, or why it did not; see Answers."""
+    try:
+        return answer.result(max(0.0, deadline - time.monotonic()))
+    except futures.TimeoutError:
+        return nova_context.did_not_respond_sentinel

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import functools
@@ -31,7 +32,9 @@ from pci_filter.db import device_groups
 from pci_filter.db import in_flight
 from pci_filter import objects
 from pci_filter import reservations
+from pci_filter.reservations import deciding
 from pci_filter.reservations import making
+from pci_filter.scheduler import api_reader
 from pci_filter.scheduler import cell_reader
 from pci_filter.scheduler import failures as failures_module
 from pci_filter.scheduler import first_place
@@ -92,6 +95,7 @@ class Reserver:
         self.timeout: int = options.reservation_timeout
         self._patience: float = options.reservation_store_timeout / 1000
         self._tag_sources = tag_sources
+        self._api_reader = api_reader.ApiReader()
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._paused_until = 0.0
 
@@ -140,7 +144,8 @@ class Reserver:
         :param mapping: the providers that placement allocates
         """
         return Node(
-            self._tag_sources, context, cell, host_state, spec_obj, mapping)
+            self._tag_sources, self._api_reader, context, cell, host_state,
+            spec_obj, mapping)
 
     @contextlib.contextmanager
     def _at(self, node_uuid: str) -> Iterator[None]:
@@ -164,19 +169,20 @@ class Reserver:
 
 
 class Node:
-    """A compute node, as :class:`pci_filter.reservations.making.Node`.
+    """A compute node, as :class:`pci_filter.reservations.deciding.Node`.
 
-    The parameters are those of :meth:`Reserver.node`.
+    The parameters are those of :meth:`Reserver.node`, and of what makes it.
     """
 
     def __init__(
-        self, tag_sources: Sequence[base.TagSource], context: typing.Any,
-        cell: typing.Any, host_state: HostState, spec_obj: typing.Any,
-        mapping: typing.Any,
+        self, tag_sources: Sequence[base.TagSource],
+        api: api_reader.ApiReader, context: typing.Any, cell: typing.Any,
+        host_state: HostState, spec_obj: typing.Any, mapping: typing.Any,
     ) -> None:
         self.uuid: str = host_state.uuid
         self.requests = spec_obj.pci_requests.requests
         self._tag_sources = tag_sources
+        self._api = api
         self._context = context
         self._cell = cell
         self._host_state = host_state
@@ -233,9 +239,15 @@ class Node:
         return reservations.Sight(
             instances.now, host.nodename, instances.by_uuid, owned, moved)
 
+    def asked(
+        self, instance_uuids: Sequence[str],
+    ) -> Mapping[str, reservations.Asked]:
+        """Read the API database, nothing if it cannot be read."""
+        return self._api.asked(self._context, instance_uuids)
+
     def decide(
-        self, waiting: Sequence[making.Requests],
-    ) -> making.Requests | None:
+        self, waiting: Sequence[deciding.Requests],
+    ) -> deciding.Requests | None:
         """Ask the pools less what others are going to claim."""
         left = self._pools.after(waiting)
         cells = None

@@ -67,6 +67,8 @@ class Node:
         self.owned = {}
         self.now = 1000.0
         self.looks = []
+        self.known = {}
+        self.asked_for = []
         self.moves = 0
 
     def look(self, instance_uuids):
@@ -74,6 +76,11 @@ class Node:
         self.moves -= 1
         return sight.Sight(self.now, 'node', dict(self.instances),
                            dict(self.owned), self.moves >= 0)
+
+    def asked(self, instance_uuids):
+        self.asked_for.append(list(instance_uuids))
+        return {uuid: self.known[uuid] for uuid in instance_uuids
+                if uuid in self.known}
 
     def decide(self, waiting):
         taken = sum(request.count for requests in waiting
@@ -186,6 +193,43 @@ class TestMaking(base.UnitTestCase):
             [(one.instance_uuid, end) for one, end in made.ended])
         # The claim may be unknown to somebody who lags.
         self.assertEqual(['a', 'c'], self.store.made())
+
+    def test_called_off(self):
+        for name in 'ab':
+            self.reserve(name)
+        self.node.known = {'a': sight.Asked(True, False),
+                           'b': sight.Asked(False, False)}
+        looks = len(self.node.looks)
+        made = self.reserve('c')
+        self.assertEqual([('b', sight.End.CALLED_OFF)], [
+            (one.instance_uuid, end) for one, end in made.ended])
+        self.assertEqual(['a', 'c'], self.store.made())
+        self.assertEqual([['a', 'b']], self.node.asked_for)
+        self.assertEqual(looks + 1, len(self.node.looks))
+
+    def test_none_is_called_off(self):
+        for name in 'ab':
+            self.reserve(name)
+        refused = self.reserve('c')
+        self.assertEqual(['a', 'b'], [
+            one.reservation.instance_uuid for one in refused.waiting])
+        self.assertEqual([['a', 'b']], self.node.asked_for)
+
+    def test_nobody_asks_in_vain(self):
+        self.reserve('a')
+        # It fits; it never does; those who wait are on a host.
+        self.reserve('b')
+        self.node.wanted = 3
+        self.reserve('c')
+        self.node.wanted = 1
+        self.node.instances = {name: sight.Instance(
+            'node', 'building', None, False) for name in 'ab'}
+        self.assertIsInstance(self.reserve('c'), making.Refused)
+        # One without a row has too few devices.
+        self.node.wanted = 2
+        del self.node.instances['a']
+        self.assertIsInstance(self.reserve('c'), making.Refused)
+        self.assertEqual([], self.node.asked_for)
 
     def test_replaced_meanwhile(self):
         lost = iter((True, True, False))

@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
+
 from pci_filter import matching
 from pci_filter.reservations import reservation
 from pci_filter.reservations import sight
@@ -134,6 +136,39 @@ class TestEnd(base.UnitTestCase):
                          'rebuilding', None):
             self.assertEqual(
                 End.DELETED, sight.end(_one(waits_in), _sight(), 60))
+
+    def test_asked_for(self):
+        for waits, mapped, end in (
+                (True, False, None), (True, True, None), (False, True, None),
+                (False, False, End.CALLED_OFF)):
+            seen = dataclasses.replace(
+                _sight(), asked={'a': sight.Asked(waits, mapped)})
+            self.assertEqual(end, sight.end(_one(), seen, 60))
+            # What the cell has is more.
+            self.assertEqual(End.CLAIMED, sight.end(
+                _one(), dataclasses.replace(
+                    seen, owned={'a': frozenset((1, 2))}), 60))
+            row = sight.Instance(None, 'building', 'scheduling', False)
+            self.assertEqual(end, sight.end(_one(), dataclasses.replace(
+                seen, instances={'a': row}), 60))
+            self.assertEqual(End.DELETED, sight.end(
+                _one(), dataclasses.replace(
+                    seen, instances={'a': row._replace(deleted=True)}), 60))
+            self.assertEqual(
+                End.DELETED, sight.end(_one('resize_prep'), seen, 60))
+        # Of another one.
+        self.assertIsNone(sight.end(_one(), dataclasses.replace(
+            _sight(), asked={'b': sight.Asked(False, False)}), 60))
+
+    def test_may_be_called_off(self):
+        row = sight.Instance(None, 'building', 'scheduling', False)
+        for waits_in, instance, may in (
+                ('scheduling', None, True), ('scheduling', row, True),
+                ('scheduling', row._replace(node=HERE), False),
+                ('scheduling', row._replace(task_state=None), False),
+                ('unshelving', None, False), ('unshelving', row, False)):
+            self.assertEqual(may, sight.may_be_called_off(
+                _one(waits_in), _sight(instance)))
 
     def test_hidden_copy(self):
         # Of a resize to another cell: CrossCellMigrationTask makes it.
