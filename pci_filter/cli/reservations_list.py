@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import fnmatch
 import functools
 import logging
@@ -29,11 +31,14 @@ import sqlalchemy as sa
 from pci_filter.cli import base
 from pci_filter.cli.nova import cells
 from pci_filter.cli.nova import hosts
+from pci_filter.cli.nova import nova_conf
 from pci_filter.cli import progress
+from pci_filter.db import asked_for
 from pci_filter.db import compute_nodes
 from pci_filter.db import in_flight
 from pci_filter.db import read_only
 from pci_filter.db import tables
+from pci_filter import exception
 from pci_filter import model
 from pci_filter import printable
 from pci_filter import reservations
@@ -132,7 +137,9 @@ if the command could not be run or the reservations cannot be reached.
         rows = self._rows(some_cells, Reader(
             reservations.load(some_cells.conf),
             some_cells.conf.pci_filter.reservation_timeout,
-            parsed_args.host), base.streams_to_terminal(parsed_args))
+            parsed_args.host, None if parsed_args.database_connection
+            else nova_conf.connection(some_cells.conf, 'api_database')),
+            base.streams_to_terminal(parsed_args))
         if parsed_args.formatter != 'table' or parsed_args.columns:
             return _COLUMNS, rows
         return _TABLE_COLUMNS, (row.of_table() for row in rows)
@@ -164,16 +171,19 @@ class Reader:
     :param store: where they are kept
     :param timeout: seconds that a reservation lasts at most
     :param pattern: of the names of hosts, None for all
+    :param api_url: of Nova's API database, None to do without
     :ivar nodes: how many compute nodes were found
     :ivar unreadable: how many of them have a record that cannot be read
     """
 
     def __init__(
         self, store: reservations.Store, timeout: int, pattern: str | None,
+        api_url: str | None = None,
     ) -> None:
         self.store = store
         self.pattern = pattern
         self._timeout = timeout
+        self._api_url = api_url
         self.nodes = 0
         self.unreadable = 0
 
@@ -223,8 +233,29 @@ class Reader:
         seen = sight.Sight(
             instances.now, node.nodename, instances.by_uuid,
             in_flight.load_owned(connection, node.uuid, uuids))
+        seen = dataclasses.replace(seen, asked=self._asked([
+            one.instance_uuid for one in known
+            if sight.may_be_called_off(one, seen)]))
         for one in sorted(known, key=lambda one: one.made_at):
             yield self._row(cell, node, one, seen)
+
+    def _asked(
+        self, uuids: Sequence[str],
+    ) -> Mapping[str, reservations.Asked]:
+        """Read the API database, as far as this account may."""
+        if not uuids or self._api_url is None:
+            return {}
+        try:
+            with read_only.connect(
+                    self._api_url,
+                    asked_for.metadata.sorted_tables) as connection:
+                return asked_for.load(connection, uuids)
+        except exception.DatabaseUnreadable as error:
+            LOG.warning('%s', printable.printable(
+                'the API database cannot tell which builds were called off: '
+                f'{error}'))
+            self._api_url = None
+            return {}
 
     def _row(
         self, cell: cells.Cell, node: model.ComputeNode,

@@ -21,6 +21,8 @@ import sqlite3
 
 import fixtures
 import nova.conf
+from nova.db.api import api as api_db
+from nova.db.api import models as api_models
 from nova.db.main import api as main_db
 from oslo_utils import uuidutils
 import sqlalchemy as sa
@@ -156,6 +158,21 @@ class _Tests(commands.FleetMixin):
         self.assertEqual({False: {0}}, {
             row['counts']: {row['left']} for row in rows
             if not row['counts']})
+
+    def test_called_off(self):
+        """Nova's API database is asked, if it can be read."""
+        _, instance = self.choose(('gpu', 1))
+        with api_db.get_engine().begin() as connection:
+            connection.execute(sa.insert(
+                api_models.RequestSpec.__table__).values(
+                    instance_uuid=instance, spec='{}'))
+        row, = self.rows()
+        self.assertEqual((False, 'its build was called off'),
+                         (row['counts'], row['state']))
+        row, = self.rows(
+            '--database-connection',
+            self.cloud.hosts['gpu-0'].cell.database_connection)
+        self.assertTrue(row['counts'])
 
     def test_garbage(self):
         """Of one host nothing can be read, and of the others all."""
