@@ -113,11 +113,23 @@ BUGS: typing.Final = {
         'if False:'),
     'a deleted instance goes on waiting': Bug(
         'one is deleted while another one fits in its place',
-        sight, 'end', 'if instance.deleted:', 'if False:'),
+        sight, 'end', 'if gone:', 'if gone and instance is None:'),
     'an instance without a row does not wait': Bug(
         'three want two devices each',
-        sight, 'end', 'return None if boots else End.DELETED',
-        'return End.DELETED'),
+        sight, 'end', 'else not boots', 'else True'),
+    'one that is deleted before its row is there goes on waiting': Bug(
+        'one is deleted before its row is there',
+        sight, '_is_called_off', 'return asked is not None', 'return False'),
+    'its row has come since it was looked for': Bug(
+        # The build request alone would tell enough only if it were read before
+        # the row is looked for.
+        'two want one, one wants two',
+        sight, '_is_called_off', 'asked.waits or asked.mapped',
+        'asked.waits'),
+    'one that is still to be built is called off': Bug(
+        'two want one, one wants two',
+        sight, '_is_called_off', 'asked.waits or asked.mapped',
+        'asked.mapped'),
     'one that is elsewhere goes on waiting': Bug(
         'claims fail, and go to an alternate',
         sight, 'end', 'if instance.node not in (None, seen.node):',

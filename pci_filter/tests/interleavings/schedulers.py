@@ -14,7 +14,8 @@
 
 What runs is what nova-scheduler runs: Request, Reserver and Node of
 pci_filter.scheduler, and pci_filter.reservations below them. Replaced are only
-the store, the three statements that a Node reads a cell with, and placement.
+the store, the three statements that a Node reads a cell with, the one of the
+API database, and placement.
 
 Python cannot copy a call that is half done. So a call is its recorded results:
 it is executed from the start, each effect is answered from the record, and the
@@ -35,6 +36,7 @@ from pci_filter import objects
 from pci_filter import reservations
 from pci_filter.reservations import sight
 from pci_filter.reservations import store as store_module
+from pci_filter.scheduler import api_reader
 from pci_filter.scheduler import failures
 from pci_filter.scheduler import reserver as reserver_module
 from pci_filter.scheduler import reserving
@@ -64,7 +66,7 @@ def _no_tags(kind):
 class Effect(typing.NamedTuple):
     """What a call wants to do next.
 
-    :param name: read, write, instances, owned, available or placement
+    :param name: read, write, instances, owned, available, asked or placement
     :param args: what it gives
     """
 
@@ -152,7 +154,11 @@ def _statements(tape):
         return {uuid: {_GROUP: model.DeviceGroup(
             _GROUP, count, '0000:81:00.0')} for uuid in node_uuids}
 
-    return instances, owned, available
+    def asked(context, uuids, deadline):
+        return {uuid: sight.Asked(*known)
+                for uuid, known in tape.ask('asked', tuple(uuids))}
+
+    return instances, owned, available, asked
 
 
 class _Spec:
@@ -207,13 +213,14 @@ class Call:
     def run(self, results):
         """Return the next effect, or how the call ended."""
         tape = _Tape(results)
-        instances, owned, available = _statements(tape)
+        instances, owned, available, asked = _statements(tape)
         self._reserver.store = _Store(tape)
         with contextlib.ExitStack() as stack:
             for owner, name, new in (
                     (in_flight, 'load_instances', instances),
                     (in_flight, 'load_owned', owned),
                     (reserver_module.device_groups, 'load', available),
+                    (api_reader, '_ask', asked),
                     (reserver_module.cell_reader, 'CellReader', _CellReader),
                     (reserver_module.main_db, 'get_context_manager',
                      _connecting)):

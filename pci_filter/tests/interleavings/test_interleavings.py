@@ -51,6 +51,9 @@ WORLDS = {
     'one is deleted while another one fits in its place': _world(
         (1, 1), _ONE, may={'delete': 1}, devices=(1,), rows_at_once=False,
         least=500),
+    'one is deleted before its row is there': _world(
+        (1, 1), _ONE, may={'delete': 1}, devices=(1,), rows_at_once=False,
+        conductor_steps=True, least=500),
     'a build is given up': _world(
         (1, 1), may={'break_': 1}, alternates=True, devices=(1, 1),
         rows_at_once=False),

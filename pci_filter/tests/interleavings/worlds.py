@@ -26,10 +26,15 @@ the rows say whenever a claim begins.
 A reservation is *rightly held* from the moment when it is written until its
 devices are claimed, its time is up, the store has lost it, its own request has
 given it back, or the instance's row says that no claim is going to come: it is
-deleted, in error, on another host or past its claim. Of an instance that has
-no row nobody can tell whether it is still to come, so its reservation counts.
-The same holds of one whose claim or build has failed, until its row says that
-it is in error or elsewhere.
+deleted, in error, on another host or past its claim. That of an instance that
+is not mapped to a cell ends when nova-api deletes the build request. That of
+one whose claim or build has failed counts until its row says that it is in
+error or elsewhere.
+
+nova-api has made the build requests before a world begins. The conductor looks
+for one, makes the row, maps the instance to its cell and removes the build
+request; if that was deleted meanwhile it deletes the row. That is one step
+unless a world says otherwise.
 
 What must hold:
 
@@ -64,6 +69,9 @@ from pci_filter.tests.interleavings import schedulers
 SCHEDULE, ROW, CLAIM, SAVE, NETWORKING = (
     'schedule', 'make its row', 'claim', 'save a device',
     'go on to networking')
+#: The steps of ROW where they are steps.
+CREATE, MAP, BUILD = (
+    'create its row', 'map it to the cell', 'remove its build request')
 UNSET, DROP, AGAIN, ERROR = (
     'leave the node', 'drop a device', 'be rescheduled', 'be in error')
 LANDED, FREE, DESTROY = 'landed', 'free a device', 'delete its row'
@@ -153,6 +161,8 @@ class Setting:
     :param deletable: the instances that may be deleted
     :param rows_at_once: whether the conductor makes a row as soon as
         placement has granted the host
+    :param conductor_steps: whether the conductor can be interrupted while it
+        makes a row
     :param landed: the instances that have landed when the world begins, by
         way of a reservation; a server that lags has not heard of them yet
     """
@@ -166,6 +176,7 @@ class Setting:
     down: bool = False
     deletable: frozenset = frozenset((0, 1, 2))
     rows_at_once: bool = False
+    conductor_steps: bool = False
     landed: tuple = ()
 
 
@@ -272,6 +283,8 @@ class Rules:
                 world.clock - held[1] >= schedulers.TIMEOUT):
             return 0
         row = world.db.rows[number]
+        if world.deleted[number] and not self._mapped(world, number):
+            return 0
         if row is not None and (
                 row.deleted or row.vm_state != 'building'
                 or row.task_state == 'networking'
@@ -430,6 +443,24 @@ class Rules:
             if other in owners and schedulers.instance_uuid(other) in uuids
         ), '', world
 
+    def _asked(self, world, number, process, uuids):
+        yield tuple(
+            (schedulers.instance_uuid(other), (
+                self._waits(world, other), self._mapped(world, other)))
+            for other in range(len(world.processes))
+            if schedulers.instance_uuid(other) in uuids), '', world
+
+    def _waits(self, world, number):
+        """Tell whether there is a build request."""
+        return not world.deleted[number] and (
+            world.processes[number].step in (SCHEDULE, ROW, CREATE, MAP, BUILD)
+        )
+
+    def _mapped(self, world, number):
+        """Tell whether an instance is mapped to the cell, not to cell0."""
+        return world.processes[number].step != MAP and (
+            world.db.rows[number] is not None)
+
     def _available(self, world, number, process, _node):
         yield self._seen(world, number).owners[process.host].count(
             None), '', world
@@ -452,9 +483,28 @@ class Rules:
     def _make_row(self, world, number, process):
         if world.deleted[number]:
             yield 'find it deleted', _with(world, number, step=GONE)
-            return
-        yield '', _with(_with_row(world, number, Row(
-            None, 'building', 'scheduling')), number, step=CLAIM)
+        elif self.setting.conductor_steps:
+            yield '', _with(world, number, step=CREATE)
+        else:
+            yield '', self._with_new_row(world, number, CLAIM)
+
+    def _with_new_row(self, world, number, step):
+        return _with(_with_row(world, number, Row(
+            None, 'building', 'scheduling')), number, step=step)
+
+    def _create(self, world, number, process):
+        yield '', self._with_new_row(world, number, MAP)
+
+    def _map(self, world, number, process):
+        yield '', _with(world, number, step=BUILD)
+
+    def _build(self, world, number, process):
+        if world.deleted[number]:
+            yield 'find it deleted', _with(_with_row(
+                world, number, world.db.rows[number]._replace(deleted=True)),
+                number, step=GONE)
+        else:
+            yield '', _with(world, number, step=CLAIM)
 
     def _claim(self, world, number, process):
         host = process.host
@@ -626,7 +676,8 @@ class Rules:
     def _deleted(self, world, number):
         world = world._replace(deleted=put(world.deleted, number, True))
         row = world.db.rows[number]
-        if row is None:
+        if row is None or world.processes[number].step == MAP:
+            # Nova's API removes the build request, and knows of no row.
             return world
         if row.node is None or self.setting.down and (
                 world.processes[number].step == LANDED):
@@ -699,7 +750,8 @@ class Rules:
 
 
 _COMPUTE = {
-    ROW: Rules._make_row, CLAIM: Rules._claim, SAVE: Rules._save,
+    ROW: Rules._make_row, CREATE: Rules._create, MAP: Rules._map,
+    BUILD: Rules._build, CLAIM: Rules._claim, SAVE: Rules._save,
     NETWORKING: Rules._networking, UNSET: Rules._unset, DROP: Rules._drop,
     AGAIN: Rules._again, ERROR: Rules._error, LANDED: Rules._landed,
     FREE: Rules._free, DESTROY: Rules._destroy,
