@@ -108,7 +108,7 @@ BUGS: typing.Final = {
         every_order, 'fit_one_by_one',
         'pools = _without_what_fits(pools, requests)', 'pass'),
     'nothing expires': Bug(
-        'one is deleted while another one fits in its place',
+        'the timeout passes',
         sight, 'end', 'if reservation.age(seen.now) >= timeout:',
         'if False:'),
     'a deleted instance goes on waiting': Bug(
