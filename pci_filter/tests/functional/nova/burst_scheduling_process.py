@@ -29,9 +29,11 @@ import pathlib
 import sys
 import threading
 import time
+import traceback
 
 import nova.conf
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import rpc
 from nova.scheduler import manager as scheduler_manager
 import oslo_messaging
@@ -79,6 +81,8 @@ class Worker:
                 # What the conductor gets.
                 error = error.exc_info[1]
             found['error'] = f'{type(error).__name__}: {error}'
+            if not isinstance(error, nova_exception.NoValidHost):
+                found['error'] += '\n' + traceback.format_exc()
         found['seconds'] = time.monotonic() - began
         with self._lock:
             processes.say(json.dumps(found))
