@@ -130,13 +130,15 @@ loads them.
 
 One statement for each cell counts the devices with the vendor, product and
 type that are asked for. Most of the time of a request is what Nova takes to
-load hosts, so where few of many hosts have the devices it takes a tenth of it.
-The verdicts are the same.
+load hosts, so where few of many hosts have the devices it takes a tenth of it;
+where all have them the statement comes on top. The verdicts are those of the
+rows: a host whose pools cannot be made, so that ``on_load_failure`` decides,
+is left out too if it has too few.
 
 Set it to false if another filter or weigher has to see hosts that cannot serve
-the request, and to compare. Nothing is left out of requests for few hosts, of
-those with forced hosts, while a cell cannot be read, and with ``load_for =
-all_requests``.
+the request, and to compare. Nothing is left out if placement names fewer than
+32 providers for each cell or the request names a host, while a cell cannot be
+read, and with ``load_for = all_requests``.
 
 Related options:
 

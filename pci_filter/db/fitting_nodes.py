@@ -72,23 +72,28 @@ def load(
     return found
 
 
-def load_known(
-    connection: sa.engine.Connection, node_uuids: Sequence[str],
-) -> set[str]:
-    """Return those that are compute nodes of a cell and not deleted.
+def load_counts(
+    connection: sa.engine.Connection, needs: Sequence[necessary.Need],
+) -> dict[str, list[int]]:
+    """Return how many devices each compute node of a cell has for each need.
 
     :param connection: to the cell's database; only read from
-    :param node_uuids: UUIDs of compute nodes and of whatever else
+    :param needs: what they need to have; not empty
+    :returns: by the UUID of the node, for all that are not deleted
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot answer
     """
     nodes = tables.compute_nodes.c
-    found: set[str] = set()
-    for lists in node_lists.split(node_uuids):
-        found.update(connection.scalars(
-            sa.select(nodes.uuid).where(
-                node_lists.condition(len(lists)), nodes.deleted == 0),
-            node_lists.parameters(lists)))
-    return found
+    counts = _counts(needs)
+    names = [column.name for column in counts]
+    found = _available(needs).add_columns(*counts).group_by(
+        tables.pci_devices.c.compute_node_id).subquery('found')
+    return {
+        uuid: [int(count or 0) for count in of_node]
+        for uuid, *of_node in connection.execute(sa.select(
+            nodes.uuid, *(found.c[name] for name in names),
+        ).select_from(tables.compute_nodes.outerjoin(
+            found, found.c.compute_node_id == nodes.id,
+        )).where(nodes.deleted == 0))}
 
 
 def _statement(
@@ -96,19 +101,32 @@ def _statement(
 ) -> sa.Select[typing.Any]:
     devices = tables.pci_devices.c
     nodes = tables.compute_nodes.c
-    conditions = [_condition(need) for need in needs]
-    found = sa.select(devices.compute_node_id).where(
-        devices.deleted == 0, devices.status == device_groups.AVAILABLE,
-        sa.or_(*conditions))
+    found = _available(needs)
     if lists:
         found = found.where(devices.compute_node_id.in_(
             sa.select(nodes.id).where(node_lists.condition(lists))))
     fitting = found.group_by(devices.compute_node_id).having(sa.and_(*(
-        sa.func.sum(sa.case((condition, 1), else_=0)) >= need.number
-        for need, condition in zip(needs, conditions)))).subquery('fitting')
+        count.element >= need.number
+        for need, count in zip(needs, _counts(needs))))).subquery('fitting')
     return sa.select(nodes.uuid).select_from(tables.compute_nodes.join(
         fitting, fitting.c.compute_node_id == nodes.id,
     )).where(nodes.deleted == 0)
+
+
+def _available(needs: Sequence[necessary.Need]) -> sa.Select[typing.Any]:
+    """Return the nodes of available devices that meet any need."""
+    devices = tables.pci_devices.c
+    return sa.select(devices.compute_node_id).where(
+        devices.deleted == 0, devices.status == device_groups.AVAILABLE,
+        sa.or_(*map(_condition, needs)))
+
+
+def _counts(needs: Sequence[necessary.Need]) -> list[sa.Label[int]]:
+    """Return how many of those meet each need."""
+    return [
+        sa.func.sum(sa.case((_condition(need), 1), else_=0)).label(
+            f'need_{number}')
+        for number, need in enumerate(needs)]
 
 
 def _condition(need: necessary.Need) -> sa.ColumnElement[bool]:

@@ -31,6 +31,11 @@ from pci_filter.matching import request as request_module
 #: What a row says of a device in a column of its own.
 _COLUMNS: typing.Final = ('vendor_id', 'product_id', 'dev_type')
 
+#: How Nova spells the types.
+_SPELLED: typing.Final = {
+    dev_type.lower(): dev_type for dev_type in (
+        pool_module.PF, pool_module.VF, pool_module.VDPA)}
+
 
 class Kinds(typing.NamedTuple):
     """Devices that meet an alternative, as far as a row tells.
@@ -50,7 +55,13 @@ class Kinds(typing.NamedTuple):
         dev_type = values.pop('dev_type', '')
         ids = ':'.join(values.values()) if len(values) == 2 else ', '.join(
             f'{column}={value}' for column, value in values.items())
-        return ' '.join(filter(None, (ids, dev_type))) or 'PCI devices'
+        found = ' '.join(filter(None, (
+            ids, _SPELLED.get(dev_type, dev_type))))
+        if found:
+            return found
+        return 'PCI devices' + ''.join(
+            f'{word} {dev_type}' for word, dev_type in zip(
+                (' other than', ' and'), self.excluded_types))
 
 
 class Need(typing.NamedTuple):
@@ -96,7 +107,9 @@ def _kinds(
     """Return what rows tell of the devices that meet an alternative.
 
     Databases differ in what they take for the lower case of letters that are
-    not ASCII. No id has any, so values that do are left to the decision.
+    not ASCII, and of an I, which is not an i in Turkish. No id has any, so
+    values that do are left to the decision. In whatever else they differ is
+    nothing that Nova writes into these columns.
     """
     excluded = [] if request.wants_pf else [pool_module.PF]
     if not request.wants_vdpa:
@@ -105,5 +118,6 @@ def _kinds(
               if column in alternative]
     return Kinds(
         tuple((column, value) for column, value in values
-              if isinstance(value, str) and value.isascii()),
+              if isinstance(value, str) and value.isascii()
+              and 'i' not in value),
         tuple(excluded))

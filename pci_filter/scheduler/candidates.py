@@ -52,7 +52,7 @@ def counted(host_states: Iterable[typing.Any]) -> Iterator[typing.Any]:
             LOG.debug('Candidates were not counted', exc_info=True)
 
 
-def advice(host_state: typing.Any, left: int) -> str:
+def advice(host_state: typing.Any, left: int, left_out: int = 0) -> str:
     """Return what to do if placement may have cut its list, else nothing.
 
     Placement does not say whether it did. It has if it gave as many
@@ -61,9 +61,10 @@ def advice(host_state: typing.Any, left: int) -> str:
 
     :param host_state: any HostState of the request, None if it has none
     :param left: how many candidates there are at least
+    :param left_out: how many hosts there are beside those of the HostStates
     """
     count = getattr(host_state, _COUNT, None)
-    known = max(left, count.total if count else 0)
+    known = left_out + max(left, count.total if count else 0)
     limit = nova.conf.CONF.scheduler.max_placement_results
     if known < limit:
         return ''

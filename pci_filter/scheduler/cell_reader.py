@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent import futures
+import math
 import time
 import typing
 
@@ -73,17 +74,19 @@ class CellReader:
                 cell_context, its_turns, self._read, self._deadline,
                 has_turn=not wait_for_turn)
 
-    def answers(self, cell_uuids: Iterable[str]) -> Answers:
+    def answers(
+        self, cell_uuids: Iterable[str], until: float = math.inf,
+    ) -> Answers:
         """Wait for some cells, until the deadline.
 
         :param cell_uuids: the cells; those that were not asked are left out
+        :param until: until when to wait if the deadline is later; a cell that
+            is given up then is not overdue yet
         :returns: what was read, or what failed, by the cell's UUID
         """
-        return {cell_uuid: self._answer(self._asked[cell_uuid])
+        until = min(until, self._deadline)
+        return {cell_uuid: wait_for(self._asked[cell_uuid], until)
                 for cell_uuid in cell_uuids if cell_uuid in self._asked}
-
-    def _answer(self, answer: 'futures.Future[typing.Any]') -> typing.Any:
-        return wait_for(answer, self._deadline)
 
     def answers_so_far(self) -> Answers:
         """Return what there is by now, without waiting for any cell.

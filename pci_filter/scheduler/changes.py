@@ -63,10 +63,6 @@ class Troubles:
             self._kinds[subject] = before | {kind}
         return kind not in before
 
-    def has(self, subject: Hashable) -> bool:
-        """Tell whether a subject is not well."""
-        return subject in self._kinds
-
     def is_over(self, subject: Hashable) -> bool:
         """Note that a subject is well and tell whether that is news."""
         if subject not in self._kinds:

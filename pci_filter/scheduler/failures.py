@@ -99,10 +99,6 @@ class Failures:
                  'consequence': self._consequence(),
                  'count': len(host_states)})
 
-    def is_failing(self, cell_uuid: str) -> bool:
-        """Tell whether a cell could not be read when last tried."""
-        return self._troubles.has(cell_uuid)
-
     def cell_answered(self, cell_uuid: str) -> None:
         """Note that a cell is well, or well again."""
         self.fallback.cell_answered(cell_uuid)

@@ -70,7 +70,7 @@ class PoolMapper:
         #: What becomes of hosts about which nothing can be found out.
         self.failures = failures.Failures(options)
         #: Leaves out hosts before they are loaded.
-        self.prefilter = prefilter.Prefilter(options, self.failures)
+        self.prefilter = prefilter.Prefilter(options)
         self._unknown = unknown_tags.Reporter()
         # As they were last given, by UUID.
         self._cells: Mapping[str, typing.Any] = {}
@@ -184,15 +184,15 @@ class PoolMapper:
             self.tag_sources, request_specs.context(spec_obj),
             {cell_uuid: (cells[cell_uuid], list(of_cell))
              for cell_uuid, of_cell in uuids.items()}, spec_obj,
-            wait_for_turn=False, deadline=time.monotonic() + _FOR_WORDS,
-            if_idle=True)
+            wait_for_turn=False, if_idle=True)
         make = host_pools.maker(
             self.tag_sources, self.failures, spec_obj)
         return {
             uuid: make(
                 (host_state, host_pools.compute_node(host_state)),
                 answer.get(uuid, {}))
-            for cell_uuid, answer in reader.answers(uuids).items()
+            for cell_uuid, answer in reader.answers(
+                uuids, time.monotonic() + _FOR_WORDS).items()
             if isinstance(answer, dict)
             for uuid, host_state in uuids[cell_uuid].items()}
 

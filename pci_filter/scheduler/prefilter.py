@@ -17,20 +17,21 @@ devices of a thousand nodes takes a database some tens of them. So the rows
 are asked first which nodes have enough available devices at all, and Nova
 gets to know of those only.
 
-Nothing is decided here that the filter would decide otherwise: what is left
-out lacks what :mod:`pci_filter.matching.necessary` says that it needs. While a
+Nothing is decided here that the rows would decide otherwise: what is left out
+lacks what :mod:`pci_filter.matching.necessary` says that it needs. While a
 cell cannot be read nothing is left out, for it is not known which nodes are
 its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import contextvars
-import math
+import functools
 import time
 import typing
 
@@ -43,21 +44,21 @@ from pci_filter.matching import necessary
 from pci_filter.objects import device_requests
 from pci_filter.scheduler import candidates
 from pci_filter.scheduler import cell_reader
-from pci_filter.scheduler import failures as failures_module
+from pci_filter.scheduler import failures
 from pci_filter.scheduler import request_specs
 
 LOG = logging.getLogger(__name__)
 
-#: Compute nodes for each cell from which on it pays: with fewer Nova has
-#: loaded them in the time that it takes to ask.
+#: Providers that placement names, for each cell, from which on it pays: fewer
+#: hosts have been loaded by Nova in the time that it takes to ask.
 WORTH: typing.Final = 32
 
-#: Seconds that the cells have to answer; then Nova loads all.
+#: Seconds to wait for the cells; then Nova loads all.
 _PATIENCE: typing.Final = 5
 
-#: Seconds for which nothing is left out once a cell did not answer in time:
-#: each request would wait for it, and a busy database would have more to do.
-_PAUSE: typing.Final = 30
+#: Seconds for which a cell is not asked that has not answered: each request
+#: would wait for it, and a busy database would have more to do.
+_REST: typing.Final = 60
 
 #: Seconds that words in a log line are worth to whoever waits for the answer.
 _FOR_WORDS: typing.Final = 1
@@ -66,11 +67,11 @@ _FOR_WORDS: typing.Final = 1
 class LeftOut(typing.NamedTuple):
     """What Nova did not get to know of.
 
-    :param number: how many compute nodes
+    :param number: how many compute nodes; None if that is not known
     :param reasons: why, in words
     """
 
-    number: int = 0
+    number: int | None = 0
     reasons: str = ''
 
 
@@ -106,33 +107,45 @@ class Narrowed:
         self.spec_obj = spec_obj
 
     def left_out(self) -> LeftOut:
-        """Return what was left out and why.
+        """Return what was left out and why; nothing that is raised gets out.
 
-        The rows are read once more for that: the request is lost anyway.
+        The rows are counted once more for that: the request is lost anyway.
         """
         self.is_told = True
-        nodes: set[str] = set()
-        fitting: list[set[str]] = [set() for _ in self._needs]
+        try:
+            return self._left_out()
+        except Exception as error:
+            LOG.debug('Nobody knows what was left out: %s',
+                      failures.failure_text(error))
+            return LeftOut(None, self._needs_text())
+
+    def _left_out(self) -> LeftOut:
+        if len(self.survivors) == len(self._asked):
+            return LeftOut()
         answers = _read(
-            self._context, self._cells, self._count, _FOR_WORDS)
-        for of_cell, *by_need in answers.values():
-            nodes |= of_cell
-            for found, more in zip(fitting, by_need):
-                found |= more
+            self._context, self._cells,
+            functools.partial(fitting_nodes.load_counts, needs=self._needs),
+            _FOR_WORDS, wait_for_turn=False)
+        if any(not isinstance(found, dict) for found in answers.values()):
+            return LeftOut(None, self._needs_text())
+        asked = set(self._asked)
+        nodes = {
+            uuid: counts for of_cell in answers.values()
+            for uuid, counts in of_cell.items() if uuid in asked}
+        lacking = [
+            sum(counts[number] < need.number for counts in nodes.values())
+            for number, need in enumerate(self._needs)]
         return LeftOut(
-            len(nodes.difference(self.survivors)),
+            len(nodes.keys() - set(self.survivors)),
             '; '.join(
                 f'{number} of {len(nodes)} hosts have fewer than '
                 f'{need.number} available {need.text}'
-                for need, found in zip(self._needs, fitting)
-                if (number := len(nodes - found))))
+                for need, number in zip(self._needs, lacking) if number)
+            or 'all of them have what is asked for by now')
 
-    def _count(self, connection: typing.Any) -> tuple[set[str], ...]:
-        """Return the nodes of a cell, and those that meet each need."""
-        return (
-            fitting_nodes.load_known(connection, self._asked),
-            *(fitting_nodes.load(connection, [need], self._asked)
-              for need in self._needs))
+    def _needs_text(self) -> str:
+        return 'each has fewer than ' + ' or fewer than '.join(
+            f'{need.number} available {need.text}' for need in self._needs)
 
 
 #: Of the latest request of this thread.
@@ -143,17 +156,15 @@ _latest: contextvars.ContextVar[Narrowed | None] = contextvars.ContextVar(
 class Prefilter:
     """Asks the cells of a request which compute nodes can pass at all.
 
+    One serves all requests. What it keeps of them is which cells have not
+    answered, and until when they are not asked: at most one time for each.
+
     :param options: the ``[pci_filter]`` section
-    :param failures: knows which cells cannot be read
     """
 
-    def __init__(
-        self, options: cfg.ConfigOpts.GroupAttr,
-        failures: failures_module.Failures,
-    ) -> None:
+    def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         self._enabled = options.narrow and options.load_for == 'pci_requests'
-        self._failures = failures
-        self._paused_until = -math.inf
+        self._rests_until: dict[str, float] = {}
 
     def narrow(
         self, context: typing.Any, manager: typing.Any,
@@ -168,16 +179,14 @@ class Prefilter:
         :returns: None if all of them are to be loaded
         """
         _latest.set(None)
-        if not self._enabled or compute_uuids is None or (
-                time.monotonic() < self._paused_until):
+        if not self._enabled or compute_uuids is None:
             return None
         try:
             narrowed = self._narrow(
                 context, manager, list(compute_uuids), spec_obj)
         except Exception as error:
             # Whatever it is, hosts are decided about without this.
-            LOG.debug('All hosts are loaded: %s',
-                      failures_module.failure_text(error))
+            LOG.debug('All hosts are loaded: %s', failures.failure_text(error))
             return None
         _latest.set(narrowed)
         return narrowed
@@ -187,39 +196,54 @@ class Prefilter:
         asked: Sequence[str], spec_obj: typing.Any,
     ) -> Narrowed | None:
         cells = request_specs.cells_to_ask(manager, spec_obj)
-        if len(asked) < WORTH * len(cells) or request_specs.is_forced(
-                spec_obj) or any(map(self._failures.is_failing, (
-                    cell.uuid for cell in cells))):
+        if len(asked) < WORTH * len(cells) or not cells or (
+                request_specs.names_hosts(spec_obj)):
+            return None
+        now = time.monotonic()
+        if any(self._rests_until.get(cell.uuid, now) > now for cell in cells):
             return None
         demand = device_requests.Demand(spec_obj.pci_requests.requests)
         needs = necessary.needs(demand.question().requests)
         if not needs:
             return None
         found = _read(
-            context, cells,
-            lambda connection: fitting_nodes.load(connection, needs, asked),
-            _PATIENCE)
-        if len(found) < len(cells):
-            self._paused_until = time.monotonic() + _PAUSE
+            context, cells, functools.partial(
+                fitting_nodes.load, needs=needs, node_uuids=asked), _PATIENCE)
+        well = [self._is_well(cell.uuid, found[cell.uuid]) for cell in cells]
+        if not all(well):
             return None
         return Narrowed(context, spec_obj, cells, asked, needs, found)
+
+    def _is_well(self, cell_uuid: str, answer: typing.Any) -> bool:
+        """Tell whether a cell has answered; if not it gets some rest."""
+        if isinstance(answer, set):
+            self._rests_until.pop(cell_uuid, None)
+            return True
+        self._rests_until[cell_uuid] = time.monotonic() + _REST
+        LOG.debug('No host is left out for %d s: cell %s: %s', _REST,
+                  cell_uuid, failures.failure_text(answer))
+        return False
 
 
 def _read(
     context: typing.Any, cells: Sequence[typing.Any],
-    read: typing.Callable[[typing.Any], typing.Any], seconds: float,
-) -> dict[str, typing.Any]:
-    """Ask cells; those that did not answer are missing."""
-    def read_cell(cell_context: typing.Any) -> tuple[typing.Any]:
+    read: Callable[[typing.Any], typing.Any], seconds: float,
+    wait_for_turn: bool = True,
+) -> cell_reader.Answers:
+    """Ask cells, and wait that long; what did not answer has a sentinel.
+
+    A statement that takes longer goes on: to give up waiting for it does not
+    mean that the database is gone.
+    """
+    def read_cell(cell_context: typing.Any) -> typing.Any:
         database = main_db.get_context_manager(cell_context).reader
         with database.connection.using(cell_context) as connection:
-            return (read(connection),)
+            return read(connection)
 
-    answers = cell_reader.CellReader(
-        context, cells, read_cell, deadline=time.monotonic() + seconds,
-    ).answers([cell.uuid for cell in cells])
-    return {cell_uuid: answer[0] for cell_uuid, answer in answers.items()
-            if isinstance(answer, tuple)}
+    reader = cell_reader.CellReader(context, cells, read_cell, wait_for_turn)
+    answers = reader.answers(
+        [cell.uuid for cell in cells], time.monotonic() + seconds)
+    return {cell.uuid: answers.get(cell.uuid) for cell in cells}
 
 
 def left_out(spec_obj: typing.Any) -> LeftOut:
@@ -235,14 +259,16 @@ def left_out(spec_obj: typing.Any) -> LeftOut:
 
 @contextlib.contextmanager
 def telling() -> Iterator[None]:
-    """Tell what was left out if a request fails."""
-    _latest.set(None)
+    """Tell what was left out if a request fails, and forget it then."""
+    token = _latest.set(None)
     try:
         yield
     except Exception:
         # NoValidHost, in what oslo.messaging wraps it in.
         tell()
         raise
+    finally:
+        _latest.reset(token)
 
 
 def tell() -> None:
@@ -255,19 +281,15 @@ def tell() -> None:
     if narrowed is None or narrowed.is_told or not LOG.isEnabledFor(
             logging.INFO):
         return
-    try:
-        number, reasons = narrowed.left_out()
-        if number:
-            LOG.info(
-                'Of the hosts for instance %(instance)s, %(number)d were left '
-                'out before nova-scheduler loaded them, and its filters saw '
-                '%(others)s: %(reasons)s.%(advice)s', {
-                    'instance': narrowed.spec_obj.instance_uuid,
-                    'number': number,
-                    'others': len(narrowed.survivors) or 'none',
-                    'reasons': reasons,
-                    'advice': candidates.advice(
-                        None, number + len(narrowed.survivors))})
-    except Exception as error:
-        LOG.debug('What was left out is not told: %s',
-                  failures_module.failure_text(error))
+    number, reasons = narrowed.left_out()
+    if number == 0:
+        return
+    left = len(narrowed.survivors)
+    LOG.info(
+        'Of the hosts for instance %(instance)s, %(number)s were left out '
+        'before nova-scheduler loaded them, and its filters saw %(others)s: '
+        '%(reasons)s.%(advice)s', {
+            'instance': narrowed.spec_obj.instance_uuid,
+            'number': 'some' if number is None else number,
+            'others': left or 'none', 'reasons': reasons,
+            'advice': candidates.advice(None, left, number or 0)})

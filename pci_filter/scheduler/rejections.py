@@ -144,11 +144,12 @@ class Rejections:
             {'none': _none_text([one.explained for one in found]),
              'instance': self._spec_obj.instance_uuid,
              'reasons': _text(self._in_full(found, idle_pools)),
-             'left_out': f' Left out before: {left_out.reasons}.'
-                         if left_out.number else '',
+             'left_out': '' if left_out.number == 0 else
+                         f' Left out before: {left_out.reasons}.',
              'advice': candidates_module.advice(
-                 self._hosts[0][0], left_out.number + sum(
-                     len(candidates) for _, candidates in self._hosts))})
+                 self._hosts[0][0], sum(
+                     len(candidates) for _, candidates in self._hosts),
+                 left_out.number or 0)})
 
     def _in_full(
         self, found: Sequence[_Reason], idle_pools: IdlePools,

@@ -48,6 +48,18 @@ def is_forced(spec_obj: typing.Any) -> bool:
                for field in ('force_hosts', 'force_nodes'))
 
 
+def names_hosts(spec_obj: typing.Any) -> bool:
+    """Tell whether a request is about a host or node that it names.
+
+    :param spec_obj: nova.objects.RequestSpec
+    """
+    destination = 'requested_destination' in spec_obj and (
+        spec_obj.requested_destination)
+    return is_forced(spec_obj) or bool(destination and any(
+        field in destination and getattr(destination, field)
+        for field in ('host', 'node')))
+
+
 def context(spec_obj: typing.Any) -> typing.Any:
     """Return the context of a request, so that what is logged names it.
 

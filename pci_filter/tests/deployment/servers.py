@@ -54,6 +54,8 @@ class MariaDB:
             find_program('mariadbd'), '--no-defaults',
             f'--user={_USER}',
             f'--datadir={self._directory / "data"}',
+            # Another one that starts would remove what it has in /tmp.
+            f'--tmpdir={self._directory / "data"}',
             '--bind-address=127.0.0.1', f'--port={self.port}',
             f'--socket={self._socket}',
             f'--pid-file={self._directory / "pid"}',

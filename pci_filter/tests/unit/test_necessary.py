@@ -74,7 +74,10 @@ class TestNeeds(base.UnitTestCase):
         for spec, text in (
                 ({'vendor_id': '10de', 'product_id': '20b5'}, '10de:20b5'),
                 ({'product_id': '20b5', 'vendor_id': '10de',
-                  'dev_type': 'type-PF'}, '10de:20b5 type-pf'),
+                  'dev_type': 'type-PF'}, '10de:20b5 type-PF'),
                 ({'product_id': '20b5'}, 'product_id=20b5'),
-                ({'physical_network': 'one'}, 'PCI devices')):
+                ({'physical_network': 'one'},
+                 'PCI devices other than type-PF and vdpa'),
+                ({'dev_type': 'type-PCI'},
+                 'PCI devices other than type-PF and vdpa')):
             self.assertEqual([(1, text)], needs(request(spec)))

@@ -12,8 +12,10 @@
 
 """Hosts with too few devices are left out before Nova loads them."""
 
+import functools
 import itertools
 import logging
+import time
 
 import fixtures
 from nova import context as nova_context
@@ -24,6 +26,7 @@ from pci_filter.db import device_groups
 from pci_filter.db import fitting_nodes
 from pci_filter.fixture import scheduling
 from pci_filter.scheduler import prefilter
+from pci_filter.scheduler import turns
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import selecting
@@ -138,35 +141,46 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
                 4, len(self.loaded(self.our_manager(**options), spec)),
                 (options, fields))
 
-    def test_rebuild(self):
-        spec = scheduling.request_spec(
-            [base.vf_request(3)],
-            scheduler_hints={'_nova_check_type': ['rebuild']})
-        self.assertEqual(4, len(self.loaded(spec=spec)))
-
     def test_few_hosts(self):
         self.patch(prefilter, 'WORTH', 3)
         self.assertEqual(4, len(self.loaded()))
         self.patch(prefilter, 'WORTH', 2)
         self.assertEqual(2, len(self.loaded()))
 
-    def test_cell_that_cannot_be_read(self):
-        self.patch(prefilter, '_PAUSE', 0)
+    def break_cell(self):
+        """Let a cell lack a column, and return what mends it."""
         cell = self.cloud.cells[0]
         rename = 'ALTER TABLE pci_devices RENAME COLUMN {} TO {}'.format
         self.cloud.execute(cell, rename('status', 'state'))
+        return functools.partial(
+            self.cloud.execute, cell, rename('state', 'status'))
+
+    def test_cell_that_cannot_be_read(self):
+        mend = self.break_cell()
         manager = self.our_manager()
         self.assertEqual(4, len(self.loaded(manager)))
         asked = []
         original = fitting_nodes.load
-        self.patch(fitting_nodes, 'load', lambda *args: (
-            asked.append(args), original(*args))[1])
-        # It is known to be ill now, and is not waited for.
+        with fixtures.MonkeyPatch(
+                'pci_filter.db.fitting_nodes.load',
+                lambda *args, **more: (
+                    asked.append(args), original(*args, **more))[1]):
+            # It is known to be ill now, and is not waited for.
+            self.assertEqual(4, len(self.loaded(manager)))
+            self.assertEqual([], asked)
+            mend()
+            rests = manager.enabled_filters[0].pool_mapper.prefilter
+            rests._rests_until = dict.fromkeys(rests._rests_until, 0)
+            self.assertEqual(['host2', 'host3'], self.loaded(manager))
+        self.assertEqual({}, rests._rests_until)
+
+    def test_requests_for_other_cells(self):
+        """A cell that rests keeps nobody else from being asked."""
+        self.break_cell()
+        manager = self.our_manager()
         self.assertEqual(4, len(self.loaded(manager)))
-        self.assertEqual([], asked)
-        self.cloud.execute(cell, rename('state', 'status'))
-        self.loaded(manager)
-        self.assertEqual(['host2', 'host3'], self.loaded(manager))
+        self.assertEqual(['host3'], self.loaded(
+            manager, self.spec_in(self.cloud.cells[1])))
 
     def test_cell_that_is_slow(self):
         """It is left alone for a while: it has enough to do."""
@@ -174,20 +188,47 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
         with fixtures.MonkeyPatch(f'{LOGGER}._PATIENCE', -1):
             self.assertEqual(4, len(self.loaded(manager)))
         self.assertEqual(4, len(self.loaded(manager)))
-        manager.enabled_filters[0].pool_mapper.prefilter._paused_until = 0
-        self.assertEqual(2, len(self.loaded(manager)))
+        self.assertEqual([], self.log_lines('could not be read'))
+        rests = manager.enabled_filters[0].pool_mapper.prefilter._rests_until
+        for until in rests.values():
+            self.assertAlmostEqual(
+                time.monotonic() + prefilter._REST, until, delta=30)
 
-    def test_requested_cell(self):
-        spec = scheduling.request_spec(
+    def test_slow_is_not_overdue(self):
+        """Who gave up waiting leaves a turn to those who did not."""
+        self.patch(turns, '_at_once', lambda: 1)
+        self.patch(prefilter, '_PATIENCE', 0.1)
+        load = fitting_nodes.load
+
+        def slow(*args, **more):
+            time.sleep(0.5)
+            return load(*args, **more)
+
+        self.patch(fitting_nodes, 'load', slow)
+        self.assertEqual(4, len(self.loaded(
+            self.our_manager(on_load_failure='reject'))))
+        self.assertEqual([], self.log_lines('could not be read'))
+
+    def spec_in(self, cell, **more):
+        return scheduling.request_spec(
             [base.vf_request(3)],
             requested_destination=nova_objects.Destination(
-                cell=self.cloud.cells[1], allow_cross_cell_move=False))
-        self.assertEqual(['host3'], self.loaded(spec=spec))
+                cell=cell, allow_cross_cell_move=False, **more))
 
-    def test_index(self):
-        """The same nodes are found by the index, of those asked about."""
-        self.patch(fitting_nodes, '_BY_INDEX', 99)
-        self.assertEqual(['host2', 'host3'], self.loaded())
+    def test_requested_cell(self):
+        self.assertEqual(['host3'], self.loaded(
+            spec=self.spec_in(self.cloud.cells[1])))
+
+    def test_requested_host(self):
+        """Nova would say that it is not the requested one."""
+        self.assertEqual(['host1', 'host3'], self.loaded(
+            spec=self.spec_in(self.cloud.cells[1], host='host1')))
+
+    def test_no_cells(self):
+        manager = self.our_manager()
+        manager.cells, manager.enabled_cells = {}, []
+        self.assertEqual([], self.loaded(manager))
+        self.assertEqual(1, len(self.log_lines('No cells were found')))
 
     def test_nothing_is_left(self):
         spec = scheduling.request_spec([base.vf_request(9)])
@@ -233,7 +274,53 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
     def test_its_words_are_not_waited_for(self):
         self.patch(prefilter, '_FOR_WORDS', -1)
         self.loaded(spec=scheduling.request_spec([base.vf_request(9)]))
-        self.assertEqual([], self.log_lines(f'INFO {LOGGER} '))
+        line, = self.log_lines(f'INFO {LOGGER} ')
+        self.assertRegex(line, documented.pattern('left-out'))
+        self.assertIn(' some were left out before ', line)
+        self.assertEqual('each has fewer than 9 available 8086:154c.',
+                         line.partition('saw none: ')[2])
+
+    def test_freed_meanwhile(self):
+        self.patch(fitting_nodes, 'load', lambda *args, **more: set())
+        self.loaded()
+        line, = self.log_lines(f'INFO {LOGGER} ')
+        self.assertIn('2 of 4 hosts have fewer than 3 available', line)
+        self.patch(fitting_nodes, 'load_counts', lambda *args, **more: {
+            uuid: [9] for uuid in self.uuids()})
+        self.loaded()
+        *_, line = self.log_lines(f'INFO {LOGGER} ')
+        self.assertEqual('all of them have what is asked for by now.',
+                         line.partition('saw none: ')[2])
+
+    def test_words_of_an_earlier_request(self):
+        manager = self.our_manager()
+        self.loaded(manager)
+        self.patch(prefilter, 'WORTH', 99)
+        spec = scheduling.request_spec([base.vf_request(9)])
+        states = scheduling.host_states(manager, spec, self.uuids())
+        scheduling.passing_hosts(manager, states, spec)
+        line, = self.log_lines('None of the 4 hosts that reached ')
+        self.assertNotIn('Left out', line)
+
+    def test_list_cut(self):
+        self.override('scheduler', max_placement_results=4)
+        spec = scheduling.request_spec([base.vf_request(9)])
+        self.loaded(spec=spec)
+        line, = self.log_lines(f'INFO {LOGGER} ')
+        self.assertRegex(line[line.index(' Placement gave') + 1:],
+                         documented.pattern('list-cut'))
+        self.assertIn(' at least 4 allocation requests', line)
+
+    def test_list_cut_and_filtered(self):
+        self.override('scheduler', max_placement_results=4)
+        spec = scheduling.request_spec([scheduling.pci_request(
+            {'vendor_id': '8086', 'product_id': '154c',
+             'physical_network': 'physnet2'}, 3)])
+        manager = self.our_manager()
+        states = scheduling.host_states(manager, spec, self.uuids())
+        scheduling.passing_hosts(manager, states, spec)
+        line, = self.log_lines('None of the 2 hosts that reached ')
+        self.assertIn(' at least 4 allocation requests', line)
 
 
 class TestSelecting(PrefilterMixin, selecting.SelectingTestCase):

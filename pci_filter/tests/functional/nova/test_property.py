@@ -163,20 +163,23 @@ class TestProperty(base.NovaTestCase):
             comparison.build(self.cloud, scenario, self.replace)
             truth = comparison.find_truth(self.cloud, scenario)
             manager = self.our_manager()
+            everywhere = self.our_manager(narrow=False)
             for number in range(len(scenario.wants)):
                 # All devices are read for every other one.
                 self.replace('pci_filter.db.fitting_nodes._BY_INDEX',
                              number % 2 * 99)
-                check_want(scenario, truth, manager, number)
+                check_want(scenario, truth, manager, everywhere, number)
 
         def check_want(
             scenario: comparison.Scenario, truth: typing.Any,
-            manager: typing.Any, number: int,
+            manager: typing.Any, everywhere: typing.Any, number: int,
         ) -> None:
             spec = scheduling.request_spec(scenario.wants[number].requests())
             narrowed = manager.enabled_filters[0].pool_mapper.prefilter.narrow(
                 spec._context, manager,
                 [host.node_uuid for host in self.cloud.hosts.values()], spec)
+            loaded = scheduling.host_states(everywhere, spec)
+            passing = scheduling.passing_hosts(everywhere, loaded, spec)
             for name, host in self.cloud.hosts.items():
                 known = truth.get((number, name))
                 if known is None:
@@ -185,6 +188,7 @@ class TestProperty(base.NovaTestCase):
                 counts['asked'] += 1
                 if host.node_uuid not in narrowed.survivors:
                     counts['left out'] += 1
+                    self.assertNotIn(name, passing)
                     self.assertIsNotNone(
                         known.error, f'{name}, {scenario.wants[number]}, '
                         f'seed {tests_base.SEED}')
