@@ -144,6 +144,24 @@ Related options:
 
 * ``[pci_filter] load_for``
 """),
+    cfg.IntOpt(
+        'widen_to',
+        default=20,
+        min=0,
+        help="""
+To how many hosts that can have the devices nova-scheduler widens the list of
+placement when that was cut.
+
+Placement names at most ``[scheduler] max_placement_results`` candidates, by
+default the same first ones each time, and knows nothing of the devices of
+ports and of aliases without a resource class. If it names as many, and fewer
+hosts of these than this can have the devices, it is asked for others that do,
+chosen at random, in one request each. 0 turns that off.
+
+Related options:
+
+* ``[scheduler] max_placement_results``
+"""),
     cfg.StrOpt(
         'reservations',
         default='local',

@@ -32,7 +32,7 @@ _BY_INDEX: typing.Final = 1 / 4
 
 def load(
     connection: sa.engine.Connection, needs: Sequence[necessary.Need],
-    node_uuids: Sequence[str],
+    node_uuids: Sequence[str] | None,
 ) -> set[str]:
     """Return the UUIDs of compute nodes of a cell that have what is needed.
 
@@ -57,13 +57,14 @@ def load(
 
     :param connection: to the cell's database; only read from
     :param needs: what they need to have; not empty
-    :param node_uuids: the compute nodes, and maybe other providers
+    :param node_uuids: the compute nodes, and maybe other providers; None for
+        all of the cell
     :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
         the database cannot answer
     """
-    nodes = connection.scalar(
-        sa.select(sa.func.count()).select_from(tables.compute_nodes)) or 0
-    if len(node_uuids) >= nodes * _BY_INDEX:
+    if node_uuids is None or len(node_uuids) >= _BY_INDEX * (
+            connection.scalar(sa.select(
+                sa.func.count()).select_from(tables.compute_nodes)) or 0):
         return set(connection.scalars(_statement(needs)))
     found: set[str] = set()
     for lists in node_lists.split(node_uuids):

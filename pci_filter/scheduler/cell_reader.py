@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent import futures
 import math
 import time
 import typing
 
 from nova import context as nova_context
+from nova.db.main import api as main_db
 
 from pci_filter.scheduler import threads
 from pci_filter.scheduler import turns
@@ -156,3 +158,31 @@ def wait_for(
         return answer.result(max(0.0, deadline - time.monotonic()))
     except futures.TimeoutError:
         return nova_context.did_not_respond_sentinel
+
+
+def read_databases(
+    context: typing.Any, cells: Sequence[typing.Any],
+    read: Callable[[typing.Any], typing.Any], seconds: float,
+    wait_for_turn: bool = True,
+) -> Answers:
+    """Ask the databases of cells, and wait no longer than some seconds.
+
+    A statement that takes longer goes on: to give up waiting for it does not
+    mean that the database is gone.
+
+    :param context: the request context
+    :param cells: CellMappings
+    :param read: called with a connection to each
+    :param seconds: how long to wait
+    :param wait_for_turn: as of :class:`CellReader`
+    :returns: what there is of each cell; None of one that was not asked
+    """
+    def read_cell(cell_context: typing.Any) -> typing.Any:
+        database = main_db.get_context_manager(cell_context).reader
+        with database.connection.using(cell_context) as connection:
+            return read(connection)
+
+    reader = CellReader(context, cells, read_cell, wait_for_turn)
+    answers = reader.answers(
+        [cell.uuid for cell in cells], time.monotonic() + seconds)
+    return {cell.uuid: answers.get(cell.uuid) for cell in cells}

@@ -14,35 +14,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence
 import contextvars
 import functools
 import threading
 import typing
 
 from nova.objects import pci_device_pool
+from nova.scheduler.client import report
 from nova.scheduler import host_manager
 from nova.scheduler import manager as scheduler_manager
 from nova.scheduler import utils as scheduler_utils
 from oslo_log import log as logging
 
-from pci_filter import exception
-from pci_filter import known_nova
 from pci_filter.scheduler import candidates
 from pci_filter.scheduler import changes
 from pci_filter.scheduler import host_states
-from pci_filter.scheduler import prefilter
+from pci_filter.scheduler import narrowed as narrowed_module
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import reserving
 from pci_filter.scheduler import stages
+from pci_filter.scheduler import widening
+from pci_filter.scheduler import wrapping
 
 LOG = logging.getLogger(__name__)
-
-_INSTEAD: typing.Final = (
-    'Remove PciPassthroughFilter of pci_filter from '
-    '[filter_scheduler]available_filters')
-_GUESS: typing.Final = ', as it does when another package has wrapped it'
 
 #: What it costs to do without what only saves time.
 SLOWER: typing.Final = (
@@ -55,45 +49,17 @@ NOT_RESERVED: typing.Final = (
     'Verdicts are the same, but no devices are reserved: servers that are '
     'asked for at the same time may be sent to the same device.')
 
+#: What it costs to do without what asks placement for more hosts.
+NOT_WIDENED: typing.Final = (
+    'Hosts that placement leaves out because of '
+    '[scheduler]max_placement_results are not found.')
+
 _attach_lock = threading.Lock()
 _at_it = contextvars.ContextVar('pci_filter_at_it', default=False)
 _changes = changes.Changes()
 
 #: What calls Nova's own, with what the wrapper was called with.
 _Call = functools.partial[typing.Any]
-
-
-class Replaced(typing.NamedTuple):
-    """Something of Nova's that is wrapped.
-
-    :param owner: the class or module that has it
-    :param name: its name there
-    :param known: its parameters that are known
-    :param by_keyword: what Nova gives it by keyword
-    :param replacement: is called with a function that calls the original,
-        and with what that would be called with
-    :param cost: what it costs to do without it; nothing if it cannot be done
-    """
-
-    owner: typing.Any
-    name: str
-    known: Sequence[str]
-    by_keyword: Sequence[str]
-    replacement: Callable[..., typing.Any]
-    cost: str = ''
-
-
-class Found(typing.NamedTuple):
-    """What there is to wrap.
-
-    :param originals: what is there now, ours if it is wrapped already
-    :param missing: in words, what is not as known but can be done without
-    :param costs: what that costs
-    """
-
-    originals: Sequence[tuple[Replaced, typing.Any]]
-    missing: Sequence[str]
-    costs: Sequence[str]
 
 
 def attach() -> None:
@@ -109,10 +75,7 @@ def attach() -> None:
     """
     with _attach_lock:
         found = find_replaced()
-        for replaced, original in found.originals:
-            if not hasattr(original, 'pci_filter_original'):
-                setattr(replaced.owner, replaced.name,
-                        _wrapped(original, replaced.replacement))
+        wrapping.wrap(found)
         missing = '; '.join(found.missing)
         if _changes.changed('missing', missing or None) and missing:
             LOG.warning(
@@ -121,47 +84,19 @@ def attach() -> None:
                 {'missing': missing, 'costs': ' '.join(found.costs)})
 
 
-def find_replaced() -> Found:
+def find_replaced() -> wrapping.Found:
     """Return what :func:`attach` replaces, and change nothing.
 
     :raises pci_filter.exception.UnsupportedNova: as :func:`attach` does
     """
-    originals: list[tuple[Replaced, typing.Any]] = []
-    missing: list[str] = []
-    costs: dict[str, None] = {}
-    for replaced in REPLACED:
-        try:
-            originals.append((replaced, known_nova.find_callable(
-                replaced.owner, replaced.name, replaced.known, _INSTEAD,
-                _GUESS, replaced.by_keyword)))
-        except exception.UnsupportedNova as error:
-            if not replaced.cost:
-                raise
-            missing.append(error.found)
-            costs[replaced.cost] = None
-    return Found(originals, missing, list(costs))
+    return wrapping.find(REPLACED)
 
 
 def detach() -> None:
     """Undo :func:`attach` unless somebody wrapped a wrapper; for tests."""
     with _attach_lock:
-        for replaced in REPLACED:
-            found = vars(replaced.owner).get(replaced.name)
-            original = getattr(found, 'pci_filter_original', None)
-            # functools.wraps hands our attribute on to a wrapper of ours.
-            if original is not None and found.__wrapped__ is original:
-                setattr(replaced.owner, replaced.name, original)
+        wrapping.unwrap(REPLACED)
         _changes.changed('missing', None)
-
-
-def _wrapped(original: typing.Any, replacement: typing.Any) -> typing.Any:
-    @functools.wraps(original)
-    def wrapper(*args: typing.Any, **kwargs: typing.Any) -> typing.Any:
-        return replacement(
-            functools.partial(original, *args, **kwargs), *args, **kwargs)
-
-    wrapper.pci_filter_original = original  # type: ignore[attr-defined]
-    return wrapper
 
 
 def _mapper(manager: typing.Any) -> typing.Any:
@@ -211,7 +146,7 @@ def _get_host_states_by_uuids(
     finally:
         _at_it.reset(token)
     if narrowed and not compute_uuids:
-        prefilter.tell()
+        narrowed_module.tell()
     found = list(found)
     times.over('loading')
     host_states = list(mapper.map_pools(
@@ -247,13 +182,14 @@ def _from_pci_stats(
 
 def _select_destinations(
     call: _Call, manager: typing.Any, *_args: typing.Any,
-    **_kwargs: typing.Any,
+    **kwargs: typing.Any,
 ) -> typing.Any:
     hosts = getattr(manager, 'host_manager', None)
     reserver, mapper = _of_filters(hosts, 'reserver'), _mapper(hosts)
     if mapper is None or reserving.current() is not None:
         return call()
-    with prefilter.telling():
+    with narrowed_module.telling(), widening.serving(
+            mapper.widener, hosts, kwargs.get('spec_obj')):
         if reserver is None or not reserver.store.keeps:
             return call()
         return reserving.serve(call, reserver, mapper.failures)
@@ -271,25 +207,40 @@ def _claim_resources(
     return request.claim(call, ctx, spec_obj, instance_uuid, alloc_req)
 
 
+def _get_allocation_candidates(
+    call: _Call, client: typing.Any, context: typing.Any,
+    resources: typing.Any, *args: typing.Any, **kwargs: typing.Any,
+) -> typing.Any:
+    request = widening.current()
+    if request is None:
+        return call()
+    return request.widen(call(), context, resources, lambda asked: call.func(
+        client, context, asked, *args, **kwargs))
+
+
 #: The first is what all rests on.
 REPLACED: typing.Final = (
-    Replaced(
+    wrapping.Replaced(
         host_manager.HostManager, 'get_host_states_by_uuids',
         ('self', 'context', 'compute_uuids', 'spec_obj'), (),
         _get_host_states_by_uuids),
-    Replaced(
+    wrapping.Replaced(
         host_manager.HostManager, 'host_state_cls',
         ('self', 'host', 'node', 'cell'), ('compute',), _host_state_cls,
         SLOWER),
-    Replaced(
+    wrapping.Replaced(
         pci_device_pool, 'from_pci_stats', ('pci_stats',), (),
         _from_pci_stats, SLOWER),
-    Replaced(
+    wrapping.Replaced(
         scheduler_manager.SchedulerManager, 'select_destinations',
         ('self', 'context'), ('spec_obj', 'instance_uuids'),
         _select_destinations, NOT_RESERVED),
-    Replaced(
+    wrapping.Replaced(
         scheduler_utils, 'claim_resources',
         ('ctx', 'client', 'spec_obj', 'instance_uuid', 'alloc_req'),
         ('allocation_request_version',), _claim_resources, NOT_RESERVED),
+    wrapping.Replaced(
+        report.SchedulerReportClient, 'get_allocation_candidates',
+        ('self', 'context', 'resources'), (), _get_allocation_candidates,
+        NOT_WIDENED),
 )

@@ -30,10 +30,12 @@ from pci_filter.scheduler import cell_reader
 from pci_filter.scheduler import failures
 from pci_filter.scheduler import host_pools
 from pci_filter.scheduler import host_states as host_states_module
+from pci_filter.scheduler import narrowed as narrowed_module
 from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import served
 from pci_filter.scheduler import unknown_tags
+from pci_filter.scheduler import widening
 from pci_filter.tags import base
 
 #: Cells, and UUIDs in all of their statements together, that are asked before
@@ -71,6 +73,8 @@ class PoolMapper:
         self.failures = failures.Failures(options)
         #: Leaves out hosts before they are loaded.
         self.prefilter = prefilter.Prefilter(options)
+        #: Finds hosts that placement has left out.
+        self.widener = widening.Widener(options, self.prefilter)
         self._unknown = unknown_tags.Reporter()
         # As they were last given, by UUID.
         self._cells: Mapping[str, typing.Any] = {}
@@ -89,7 +93,7 @@ class PoolMapper:
         manager: typing.Any,
         compute_uuids: Sequence[str] | None,
         spec_obj: typing.Any,
-        narrowed: prefilter.Narrowed | None = None,
+        narrowed: narrowed_module.Narrowed | None = None,
     ) -> cell_reader.CellReader | None:
         """Start to read the rows, before Nova reads the compute nodes.
 

@@ -32,7 +32,7 @@ from pci_filter.objects import reasons
 from pci_filter.scheduler import candidates as candidates_module
 from pci_filter.scheduler import failures
 from pci_filter.scheduler import first_place
-from pci_filter.scheduler import prefilter
+from pci_filter.scheduler import narrowed as narrowed_module
 
 LOG = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Rejections:
             return
         found = [_reason(host_state, self._explain(host_state, candidates))
                  for host_state, candidates in self._hosts]
-        left_out = prefilter.left_out(self._spec_obj)
+        left_out = narrowed_module.left_out(self._spec_obj)
         LOG.info(
             '%(none)s the PCI devices for instance %(instance)s: '
             '%(reasons)s.%(left_out)s%(advice)s',

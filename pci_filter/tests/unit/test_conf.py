@@ -42,7 +42,7 @@ class TestConf(base.UnitTestCase):
              'device_spec': [], 'on_load_failure': 'summary',
              'load_for': 'pci_requests', 'narrow': True,
              'write_tags': True, 'write_pci_stats': True,
-             'reservations': 'local',
+             'reservations': 'local', 'widen_to': 20,
              'reservation_timeout': 60, 'reservation_store_timeout': 500,
              'reservation_file': None, 'reservation_servers': []},
             dict(section))

@@ -25,13 +25,15 @@ from nova.scheduler.filters import compute_filter
 from pci_filter.db import device_groups
 from pci_filter.db import fitting_nodes
 from pci_filter.fixture import scheduling
+from pci_filter.scheduler import narrowed
 from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import turns
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import selecting
 
-LOGGER = 'pci_filter.scheduler.prefilter'
+LOGGER = 'pci_filter.scheduler.narrowed'
+PREFILTER = 'pci_filter.scheduler.prefilter'
 
 
 class PrefilterMixin:
@@ -185,7 +187,7 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
     def test_cell_that_is_slow(self):
         """It is left alone for a while: it has enough to do."""
         manager = self.our_manager()
-        with fixtures.MonkeyPatch(f'{LOGGER}._PATIENCE', -1):
+        with fixtures.MonkeyPatch(f'{PREFILTER}._PATIENCE', -1):
             self.assertEqual(4, len(self.loaded(manager)))
         self.assertEqual(4, len(self.loaded(manager)))
         self.assertEqual([], self.log_lines('could not be read'))
@@ -272,7 +274,7 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
                       'fallback=0 narrowing_ms=', line)
 
     def test_its_words_are_not_waited_for(self):
-        self.patch(prefilter, '_FOR_WORDS', -1)
+        self.patch(narrowed, '_FOR_WORDS', -1)
         self.loaded(spec=scheduling.request_spec([base.vf_request(9)]))
         line, = self.log_lines(f'INFO {LOGGER} ')
         self.assertRegex(line, documented.pattern('left-out'))

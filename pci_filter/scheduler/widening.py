@@ -1,0 +1,179 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Ask placement for hosts beyond those that its limit lets it name.
+
+Placement returns at most ``[scheduler]max_placement_results`` allocation
+requests, by default the same first ones each time. It knows nothing of the
+devices of ports and of aliases without a resource class, so in a large cloud
+it may name a thousand hosts without any, and never those that have some. The
+rows know. If the list came back full, and few of its hosts have what is asked
+for, placement is asked for some that do, one by one and by ``in_tree``: all
+that it asks of a host it asks of those, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import contextvars
+import copy
+import random
+import typing
+
+import nova.conf
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from pci_filter.scheduler import failures
+from pci_filter.scheduler import prefilter
+from pci_filter.scheduler import request_specs
+
+LOG = logging.getLogger(__name__)
+
+#: What placement's client gives: allocation requests, summaries, version.
+Candidates = tuple[typing.Any, typing.Any, typing.Any]
+
+
+class Widener:
+    """Finds the hosts that placement is asked for.
+
+    :param options: the ``[pci_filter]`` section
+    :param prefilter_: asks the cells
+    """
+
+    def __init__(
+        self, options: cfg.ConfigOpts.GroupAttr,
+        prefilter_: prefilter.Prefilter,
+    ) -> None:
+        self.most: int = options.widen_to
+        self._prefilter = prefilter_
+
+    def fitting(
+        self, context: typing.Any, manager: typing.Any, spec_obj: typing.Any,
+    ) -> set[str] | None:
+        """Return the compute nodes of all cells that can fit.
+
+        :returns: None if that is not known
+        """
+        if not self.most or not request_specs.asks_for_devices(spec_obj) or (
+                request_specs.names_hosts(spec_obj)):
+            return None
+        return self._prefilter.fitting_everywhere(context, manager, spec_obj)
+
+
+class _Request:
+    """One run of select_destinations().
+
+    :param widener: finds the hosts
+    :param manager: the HostManager
+    :param spec_obj: nova.objects.RequestSpec
+    """
+
+    def __init__(
+        self, widener: Widener, manager: typing.Any, spec_obj: typing.Any,
+    ) -> None:
+        self._widener = widener
+        self._manager = manager
+        self._spec_obj = spec_obj
+
+    def widen(
+        self, found: typing.Any, context: typing.Any, resources: typing.Any,
+        ask: Callable[[typing.Any], typing.Any],
+    ) -> typing.Any:
+        """Return what placement gave, and more if that is too little.
+
+        :param found: what it gave, None if it could not be asked
+        :param context: the request context
+        :param resources: what it was asked for, a ResourceRequest
+        :param ask: asks it for something else
+        """
+        try:
+            return self._widen(found, context, resources, ask)
+        except Exception as error:
+            LOG.debug('Placement is not asked for more hosts: %s',
+                      failures.failure_text(error))
+            return found
+
+    def _widen(
+        self, found: typing.Any, context: typing.Any, resources: typing.Any,
+        ask: Callable[[typing.Any], typing.Any],
+    ) -> typing.Any:
+        limit = nova.conf.CONF.scheduler.max_placement_results
+        if not found or len(found[0] or ()) < limit:
+            return found
+        requests, summaries, version = found
+        fitting = self._widener.fitting(
+            context, self._manager, self._spec_obj)
+        if fitting is None:
+            return found
+        named = fitting & summaries.keys()
+        beyond = sorted(fitting - named)
+        # Not the same ones each time: that is what is wrong with the list.
+        chosen = random.sample(
+            beyond, max(0, min(self._widener.most - len(named), len(beyond))))
+        if not chosen:
+            return found
+        requests, summaries = list(requests), dict(summaries)
+        for node_uuid in chosen:
+            more = ask(_in_tree(resources, node_uuid))
+            if more and more[0]:
+                requests += more[0]
+                summaries.update(more[1])
+        LOG.debug(
+            'Placement named %(limit)d candidates, which is its limit. '
+            '%(named)d of their hosts, and %(beyond)d others, can have the '
+            'devices for instance %(instance)s. Of %(chosen)d of those that '
+            'it was asked for it named %(got)d candidates.',
+            {'limit': len(found[0]), 'named': len(named),
+             'beyond': len(beyond), 'chosen': len(chosen),
+             'instance': self._spec_obj.instance_uuid,
+             'got': len(requests) - len(found[0])})
+        return requests, summaries, version
+
+
+def _in_tree(resources: typing.Any, node_uuid: str) -> typing.Any:
+    """Return the same request for one host.
+
+    A candidate is of one tree, so it suffices to say it of one group.
+    """
+    asked = copy.deepcopy(resources)
+    asked.get_request_group(None).in_tree = node_uuid
+    return asked
+
+
+_current: contextvars.ContextVar[_Request | None] = contextvars.ContextVar(
+    'pci_filter_widening', default=None)
+
+
+def current() -> _Request | None:
+    """Return the request that is being served here, if any."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def serving(
+    widener: Widener, manager: typing.Any, spec_obj: typing.Any,
+) -> Iterator[None]:
+    """Let placement's answers be widened meanwhile.
+
+    :param widener: finds the hosts
+    :param manager: the HostManager
+    :param spec_obj: nova.objects.RequestSpec, None if it is not known
+    """
+    token = _current.set(
+        None if spec_obj is None else _Request(widener, manager, spec_obj))
+    try:
+        yield
+    finally:
+        _current.reset(token)
