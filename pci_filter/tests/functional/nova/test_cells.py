@@ -89,7 +89,7 @@ class CellsMixin:
         """Return our lines since the last call."""
         lines = self.log.output.splitlines()
         news, self._seen = lines[self._seen:], len(lines)
-        return [line for line in news if ' pci_filter.' in line]
+        return [line for line in news if faults.LOGGER in line]
 
     def check(self, trouble, told='unreadable'):
         """See what becomes of requests while the first cell is in trouble.

@@ -221,16 +221,19 @@ class ConcurrencyMixin:
             scheduling_process.AT_ONCE * scheduling_process.CALLS,
             len(calls))
         for before, after, wanted, pools, passed in calls:
-            self.assertEqual(names, pools.keys())
-            for host, counts in pools.items():
+            self.assertLessEqual(pools.keys(), names)
+            for host in sorted(names):
+                # Without pools if it was left out before Nova loaded it.
+                counts = pools.get(host)
                 states = set(rows.between(host, before, after))
                 verdict = host in passed
                 what = host, before, after, wanted, counts, verdict, states
                 self.assertIn(verdict, {
                     fits(wanted, free) for free in states}, what)
-                self.assertIsNotNone(counts, what)
-                if len(states) == 1:
-                    self.assertEqual(states, {tuple(counts)}, what)
+                if host in pools:
+                    self.assertIsNotNone(counts, what)
+                    if len(states) == 1:
+                        self.assertEqual(states, {tuple(counts)}, what)
                 tally['several' if len(states) > 1
                       else f'one, {verdict}'] += 1
         during = sum(
