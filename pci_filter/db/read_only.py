@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Mapping
 import contextlib
 import re
 import typing
@@ -27,6 +26,7 @@ from sqlalchemy import event
 from sqlalchemy import exc
 from sqlalchemy import pool
 
+from pci_filter.db import timeouts
 from pci_filter import exception
 
 #: What makes every transaction of a connection read-only.
@@ -39,19 +39,11 @@ _READ_ONLY: typing.Final = {
                   'ISOLATION LEVEL REPEATABLE READ, READ ONLY',
 }
 
-#: Seconds that a server has to answer, where the driver can be told and the
-#: URL does not say. Nova waits that long for a cell, too (nova.context,
-#: CELL_TIMEOUT).
+#: Seconds that a server has to let us connect and to answer, where the driver
+#: can be told and the URL does not say. Nova waits that long for a cell, too
+#: (nova.context, CELL_TIMEOUT).
+_CONNECT_TIMEOUT: typing.Final = 10
 _ANSWER_TIMEOUT: typing.Final = 60
-_MYSQL_TIMEOUTS: typing.Final[Mapping[str, object]] = {
-    'connect_timeout': 10, 'read_timeout': _ANSWER_TIMEOUT}
-_TIMEOUTS: typing.Final[Mapping[str, Mapping[str, object]]] = {
-    'pymysql': _MYSQL_TIMEOUTS,
-    'mysqldb': _MYSQL_TIMEOUTS,
-    'psycopg2': {
-        'connect_timeout': 10,
-        'options': f'-c statement_timeout={_ANSWER_TIMEOUT}s'},
-}
 
 _MASK: typing.Final = '***'
 
@@ -141,9 +133,11 @@ def _engine(url: str) -> sa.engine.Engine:
             + ', '.join(sorted(_READ_ONLY)))
     if dialect == 'sqlite':
         parsed = _existing_file(parsed)
-    timeouts = _TIMEOUTS.get(parsed.get_driver_name(), {})
-    arguments = {name: value for name, value in timeouts.items()
-                 if name not in parsed.query}
+    arguments = timeouts.arguments(
+        parsed, _CONNECT_TIMEOUT, _ANSWER_TIMEOUT)
+    if parsed.get_driver_name() == 'psycopg2' and (
+            'options' not in parsed.query):
+        arguments['options'] = f'-c statement_timeout={_ANSWER_TIMEOUT}s'
     engine = sa.create_engine(
         parsed, poolclass=pool.NullPool, connect_args=arguments, future=True,
         hide_parameters=True)
