@@ -107,6 +107,28 @@ in whatever of ours Nova's filters and weighers ask.
 
 Choose ``reject`` if a wrong promise costs you more than an unused host.
 """),
+    cfg.IntOpt(
+        'load_timeout',
+        default=10,
+        min=1,
+        help="""
+For how many seconds a request waits for the device rows of a cell.
+
+They are counted from the begin of the request. When they are over,
+``on_load_failure`` decides for the hosts of the cell. If it took Nova longer
+to load the compute nodes, the request waits for the rows for 5 seconds more at
+most.
+
+The cells are read by connections that nobody else uses, at most 4 to each cell
+and worker. A database that takes a second longer than this to answer is told
+to stop, and the connection is closed, so that nothing has to be done when it
+is well again. What ``[database] connection`` or ``[database]
+connection_parameters`` say of timeouts comes first.
+
+Related options:
+
+* ``[pci_filter] on_load_failure``
+"""),
     cfg.StrOpt(
         'load_for',
         default='pci_requests',

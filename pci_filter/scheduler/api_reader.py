@@ -25,9 +25,8 @@ from oslo_log import log as logging
 
 from pci_filter.db import asked_for
 from pci_filter import reservations
-from pci_filter.scheduler import cell_reader
+from pci_filter.scheduler import cell_databases
 from pci_filter.scheduler import failures
-from pci_filter.scheduler import turns
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +48,8 @@ class ApiReader:
 
     def __init__(self) -> None:
         self._paused_until = 0.0
+        self._database = cell_databases.CellDatabase(
+            api_db.context_manager, api_db.context_manager)
 
     def asked(
         self, context: typing.Any, instance_uuids: Sequence[str],
@@ -62,7 +63,8 @@ class ApiReader:
         if now < self._paused_until:
             return {}
         try:
-            answer = _ask(context, instance_uuids, now + _PATIENCE)
+            answer = _ask(
+                self._database, context, instance_uuids, now + _PATIENCE)
         except Exception as error:
             answer = error
         if isinstance(answer, dict):
@@ -78,16 +80,11 @@ class ApiReader:
 
 
 def _ask(
-    context: typing.Any, instance_uuids: Sequence[str], deadline: float,
+    database: cell_databases.CellDatabase, context: typing.Any,
+    instance_uuids: Sequence[str], deadline: float,
 ) -> typing.Any:
-    def read(its_context: typing.Any) -> typing.Any:
-        reader = api_db.context_manager.reader
-        with reader.connection.using(its_context) as connection:
-            return asked_for.load(connection, instance_uuids)
+    def read(connection: typing.Any, _: object) -> typing.Any:
+        return asked_for.load(connection, instance_uuids)
 
-    # A copy that is nobody else's.
-    with nova_context.target_cell(context, None) as its_context:
-        asked = cell_reader.ask(
-            its_context, turns.of_database(api_db.context_manager), read,
-            deadline)
-    return cell_reader.wait_for(asked, deadline)
+    return database.reads.wait(database.reads.join(
+        object(), read, (), deadline, context), deadline)

@@ -19,8 +19,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import typing
 
-from nova.db.main import api as main_db
-
 from pci_filter.db import device_groups
 from pci_filter import model
 from pci_filter import objects
@@ -43,8 +41,7 @@ def reader(
     context: typing.Any,
     wanted: Mapping[str, tuple[typing.Any, Sequence[str]]],
     spec_obj: typing.Any,
-    wait_for_turn: bool = True,
-    deadline: float | None = None,
+    timeout: int,
     if_idle: bool = False,
 ) -> cell_reader.CellReader:
     """Start to read the rows of compute nodes.
@@ -54,23 +51,21 @@ def reader(
     :param wanted: each CellMapping, by UUID, with the UUIDs of the compute
         nodes to ask it for
     :param spec_obj: nova.objects.RequestSpec
-    :param wait_for_turn: as of :class:`cell_reader.CellReader`
-    :param deadline: as of :class:`cell_reader.CellReader`
+    :param timeout: as of :class:`cell_reader.CellReader`
     :param if_idle: whether devices that are in use count as free
     """
     needs = base.needs(tag_sources)
-    providers = request_specs.is_tracked(spec_obj)
+    question = (
+        needs.by_device, request_specs.is_tracked(spec_obj),
+        needs.stored_tags, if_idle)
 
-    def read(cell_context: typing.Any) -> typing.Any:
-        database = main_db.get_context_manager(cell_context).reader
-        with database.connection.using(cell_context) as connection:
-            return device_groups.load(
-                connection, wanted[cell_context.cell_uuid][1],
-                needs.by_device, providers, needs.stored_tags, if_idle)
+    def read(
+        connection: typing.Any, node_uuids: Sequence[str],
+    ) -> dict[str, device_groups.Groups]:
+        return device_groups.load(connection, node_uuids, *question)
 
     return cell_reader.CellReader(
-        context, [cell for cell, _ in wanted.values()], read,
-        wait_for_turn, deadline)
+        context, wanted.values(), read, timeout, question)
 
 
 def maker(

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import contextvars
-import functools
 import typing
 
 from oslo_log import log as logging
@@ -56,13 +55,16 @@ class Narrowed:
     :param asked: the compute nodes that there were, and maybe other providers
     :param needs: what a node needs to have
     :param found: nodes that have it, by the UUID of the cell
+    :param timeout: ``[pci_filter]load_timeout``
     """
 
     def __init__(
         self, context: typing.Any, spec_obj: typing.Any,
         cells: Sequence[typing.Any], asked: Sequence[str],
         needs: Sequence[necessary.Need], found: Mapping[str, set[str]],
+        timeout: int,
     ) -> None:
+        self._timeout = timeout
         self._context = context
         self._cells = cells
         self._asked = asked
@@ -95,9 +97,10 @@ class Narrowed:
         if len(self.survivors) == len(self._asked):
             return LeftOut()
         answers = cell_reader.read_databases(
-            self._context, self._cells,
-            functools.partial(fitting_nodes.load_counts, needs=self._needs),
-            _FOR_WORDS, wait_for_turn=False)
+            self._context, self._cells, (),
+            lambda connection, _: fitting_nodes.load_counts(
+                connection, self._needs),
+            self._timeout, _FOR_WORDS, ('counts', tuple(self._needs)))
         if any(not isinstance(found, dict) for found in answers.values()):
             return LeftOut(None, self._needs_text())
         asked = set(self._asked)

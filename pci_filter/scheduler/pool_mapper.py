@@ -22,7 +22,6 @@ import math
 import time
 import typing
 
-from nova import context as nova_context
 from oslo_config import cfg
 
 from pci_filter import objects
@@ -45,7 +44,8 @@ from pci_filter.tags import base
 _CELLS_AHEAD: typing.Final = 8
 _UUIDS_AHEAD: typing.Final = 10_000
 
-#: Seconds that a cell has to answer when the time of the request is used up.
+#: Seconds to wait for a cell, unless load_timeout is less, when Nova has used
+#: up the time of the request.
 _LEAST: typing.Final = 5
 
 #: Seconds that words in a log line are worth to whoever waits for the answer.
@@ -68,6 +68,7 @@ class PoolMapper:
 
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         self.tag_sources = base.load(options)
+        self._timeout: int = options.load_timeout
         self._for_all_requests = options.load_for == 'all_requests'
         #: What becomes of hosts about which nothing can be found out.
         self.failures = failures.Failures(options)
@@ -121,8 +122,7 @@ class PoolMapper:
                     len(uuids) for _, uuids in wanted.values()):
                 return None
             return host_pools.reader(
-                self.tag_sources, context, wanted, spec_obj,
-                wait_for_turn=False)
+                self.tag_sources, context, wanted, spec_obj, self._timeout)
         except Exception:
             # It is going to be tried again, and reported then.
             return None
@@ -188,7 +188,7 @@ class PoolMapper:
             self.tag_sources, request_specs.context(spec_obj),
             {cell_uuid: (cells[cell_uuid], list(of_cell))
              for cell_uuid, of_cell in uuids.items()}, spec_obj,
-            wait_for_turn=False, if_idle=True)
+            self._timeout, if_idle=True)
         make = host_pools.maker(
             self.tag_sources, self.failures, spec_obj)
         return {
@@ -210,7 +210,8 @@ class PoolMapper:
         began: float,
     ) -> None:
         cells = self._cells = request_specs.cells_by_uuid(manager, spec_obj)
-        answers = reader.answers(by_cell) if reader else {}
+        answers = reader.answers(
+            by_cell, self._deadline(began)) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:
             answers |= self._read_now(
@@ -244,15 +245,20 @@ class PoolMapper:
                     node.uuid for _, node in hosts if node.uuid])
                 for cell_uuid, hosts in by_cell.items()
                 if cell_uuid in cells}
-            now = time.monotonic()
-            # Another cell may have used up the time of the request.
-            deadline = min(now + nova_context.CELL_TIMEOUT, max(
-                began + nova_context.CELL_TIMEOUT, now + _LEAST))
             return host_pools.reader(
-                self.tag_sources, context, wanted, spec_obj,
-                deadline=deadline).answers(wanted)
+                self.tag_sources, context, wanted, spec_obj, self._timeout,
+            ).answers(wanted, self._deadline(began))
         except Exception as error:
             return dict.fromkeys(by_cell, error)
+
+    def _deadline(self, began: float) -> float:
+        """Return until when a request waits that begins to wait now.
+
+        What Nova took it has not waited for us.
+        """
+        now = time.monotonic()
+        return min(now + self._timeout, max(
+            began + self._timeout, now + min(_LEAST, self._timeout)))
 
     def _map_cell(
         self, cell: typing.Any, cell_uuid: str, hosts: _Hosts,
@@ -269,7 +275,7 @@ class PoolMapper:
         for host in hosts:
             try:
                 host_states_module.replace_stats(
-                    host[0], make(host, answer.pop(host[1].uuid, {})))
+                    host[0], make(host, answer.get(host[1].uuid, {})))
             except Exception as error:
                 self.failures.host_failed(host[0], error)
             else:

@@ -26,7 +26,6 @@ its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-import functools
 import time
 import typing
 
@@ -47,7 +46,8 @@ LOG = logging.getLogger(__name__)
 #: hosts have been loaded by Nova in the time that it takes to ask.
 WORTH: typing.Final = 32
 
-#: Seconds to wait for the cells; then Nova loads all.
+#: Seconds to wait for the cells, unless load_timeout is less; then Nova loads
+#: all.
 _PATIENCE: typing.Final = 5
 
 #: Seconds for which a cell is not asked that has not answered: each request
@@ -66,6 +66,7 @@ class Prefilter:
 
     def __init__(self, options: cfg.ConfigOpts.GroupAttr) -> None:
         self._enabled = options.narrow and options.load_for == 'pci_requests'
+        self._timeout: int = options.load_timeout
         self._rests_until: dict[str, float] = {}
 
     def narrow(
@@ -110,7 +111,7 @@ class Prefilter:
         if len(found) < len(cells):
             return None
         return narrowed_module.Narrowed(
-            context, spec_obj, cells, asked, needs, found)
+            context, spec_obj, cells, asked, needs, found, self._timeout)
 
     def fitting_everywhere(
         self, context: typing.Any, manager: typing.Any, spec_obj: typing.Any,
@@ -137,8 +138,14 @@ class Prefilter:
         needs: Sequence[necessary.Need], asked: Sequence[str] | None,
     ) -> dict[str, set[str]]:
         """Ask cells; those that did not answer are missing."""
-        found = cell_reader.read_databases(context, cells, functools.partial(
-            fitting_nodes.load, needs=needs, node_uuids=asked), _PATIENCE)
+        def read(connection: typing.Any, nodes: Sequence[str]) -> typing.Any:
+            return fitting_nodes.load(
+                connection, needs, None if asked is None else nodes)
+
+        # Who asks for all nodes must not join those who ask for some.
+        found = cell_reader.read_databases(
+            context, cells, asked or (), read, self._timeout, _PATIENCE,
+            ('fitting', asked is None, tuple(needs)))
         return {cell.uuid: found[cell.uuid] for cell in cells
                 if self._is_well(cell.uuid, found[cell.uuid])}
 

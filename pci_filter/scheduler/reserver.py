@@ -25,7 +25,6 @@ import threading
 import time
 import typing
 
-from nova.db.main import api as main_db
 from oslo_config import cfg
 
 from pci_filter.db import device_groups
@@ -93,6 +92,7 @@ class Reserver:
         options = conf.pci_filter
         self.store = reservations.load(conf)
         self.timeout: int = options.reservation_timeout
+        self._load_timeout: int = options.load_timeout
         self._patience: float = options.reservation_store_timeout / 1000
         self._tag_sources = tag_sources
         self._api_reader = api_reader.ApiReader()
@@ -144,8 +144,8 @@ class Reserver:
         :param mapping: the providers that placement allocates
         """
         return Node(
-            self._tag_sources, self._api_reader, context, cell, host_state,
-            spec_obj, mapping)
+            self._tag_sources, self._load_timeout, self._api_reader, context,
+            cell, host_state, spec_obj, mapping)
 
     @contextlib.contextmanager
     def _at(self, node_uuid: str) -> Iterator[None]:
@@ -171,14 +171,19 @@ class Reserver:
 class Node:
     """A compute node, as :class:`pci_filter.reservations.deciding.Node`.
 
-    The parameters are those of :meth:`Reserver.node`, and of what makes it.
+    The other parameters are those of :meth:`Reserver.node`.
+
+    :param tag_sources: what the pools are made with
+    :param timeout: ``[pci_filter]load_timeout``
+    :param api: asks Nova's API database
     """
 
     def __init__(
-        self, tag_sources: Sequence[base.TagSource],
+        self, tag_sources: Sequence[base.TagSource], timeout: int,
         api: api_reader.ApiReader, context: typing.Any, cell: typing.Any,
         host_state: HostState, spec_obj: typing.Any, mapping: typing.Any,
     ) -> None:
+        self._timeout = timeout
         self.uuid: str = host_state.uuid
         self.requests = spec_obj.pci_requests.requests
         self._tag_sources = tag_sources
@@ -208,29 +213,28 @@ class Node:
         providers = request_specs.is_tracked(self._spec_obj)
         uuids = list(instance_uuids)
 
-        def read(cell_context: typing.Any) -> typing.Any:
-            database = main_db.get_context_manager(cell_context).reader
-            with database.connection.using(cell_context) as connection:
-                owned = functools.partial(
-                    in_flight.load_owned, connection, self.uuid, uuids)
-                named = functools.partial(
-                    in_flight.load_instances, connection, uuids)
-                instances, before = named(), owned()
-                groups = device_groups.load(
-                    connection, [self.uuid], needs.by_device, providers,
-                    needs.stored_tags)
-                # Nobody else's claim matters if nobody else is waiting. One
-                # that came and went shows in the instance only.
-                moved = len(uuids) > 1 and (
-                    owned() != before
-                    or named().by_uuid != instances.by_uuid)
-                return instances, before, moved, groups.get(self.uuid, {})
+        def read(connection: typing.Any, _: object) -> typing.Any:
+            owned = functools.partial(
+                in_flight.load_owned, connection, self.uuid, uuids)
+            named = functools.partial(
+                in_flight.load_instances, connection, uuids)
+            instances, before = named(), owned()
+            groups = device_groups.load(
+                connection, [self.uuid], needs.by_device, providers,
+                needs.stored_tags)
+            # Nobody else's claim matters if nobody else is waiting. One that
+            # came and went shows in the instance only.
+            moved = len(uuids) > 1 and (
+                owned() != before
+                or named().by_uuid != instances.by_uuid)
+            return instances, before, moved, groups.get(self.uuid, {})
 
         if self._deadline is None:
             self._deadline = time.monotonic() + _FOR_CELL
+        # Not shared: each look has its own order of statements.
         answer = cell_reader.CellReader(
-            self._context, [self._cell], read, deadline=self._deadline,
-        ).answers([self._cell.uuid])[self._cell.uuid]
+            self._context, [(self._cell, [self.uuid])], read, self._timeout,
+        ).answers([self._cell.uuid], self._deadline)[self._cell.uuid]
         if not isinstance(answer, tuple):
             raise CellUnreadable(self._cell.uuid, answer)
         instances, owned, moved, groups = answer

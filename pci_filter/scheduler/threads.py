@@ -12,9 +12,14 @@
 
 """Run functions in the background.
 
-A thread is not started for each of them: to ask a cell can take less time
-than that does, and what starts a thread waits for a ``threading.Event``, of
-which tests of Nova let only one caller have any.
+Without these a request would read the cells before or after Nova reads them,
+not meanwhile. An executor of concurrent.futures would not do: the process
+could not end while one of its threads hangs, and a child would wait for
+threads that only its parent has.
+
+A thread is not started for each of the functions: to ask a cell can take less
+time than that does, and what starts a thread waits for a ``threading.Event``,
+of which tests of Nova let only one caller have any.
 """
 
 from collections.abc import Callable

@@ -33,8 +33,11 @@ from oslo_config import cfg
 
 VARIABLE: typing.Final = 'PCI_FILTER_TEST_INSTALLED'
 
-#: Where programs are besides the PATH, which need not have those of root.
-_DIRECTORIES: typing.Final = ('/usr/local/sbin', '/usr/sbin', '/sbin')
+#: Where programs are besides the PATH, which need not have those of root, and
+#: has not what Debian has several versions of.
+_DIRECTORIES: typing.Final = (
+    '/usr/local/sbin', '/usr/sbin', '/sbin', *map(
+        str, sorted(pathlib.Path('/usr/lib/postgresql').glob('*/bin'))))
 
 _LIBRARIES: typing.Final = ('/usr/lib', '/usr/lib64')
 
@@ -90,13 +93,15 @@ MARIADB: typing.Final = Software(
     'MariaDB', programs=('mariadb-install-db', 'mariadbd'))
 GALERA: typing.Final = Software(
     'Galera', libraries=('galera*/libgalera_smm.so',))
+POSTGRESQL: typing.Final = Software(
+    'PostgreSQL', programs=('initdb', 'postgres'))
 MEMCACHED: typing.Final = Software('memcached', programs=('memcached',))
 #: memcached with passwords.
 SASL: typing.Final = Software(
     'SASL', programs=('memcached', 'saslpasswd2'),
     libraries=('*/sasl2/libplain.so', '*/sasl2/libsasldb.so'))
 
-_ALL: typing.Final = (MARIADB, GALERA, MEMCACHED, SASL)
+_ALL: typing.Final = (MARIADB, POSTGRESQL, GALERA, MEMCACHED, SASL)
 
 
 def promised() -> frozenset[str]:

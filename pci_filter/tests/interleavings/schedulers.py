@@ -124,19 +124,13 @@ class _Store(store_module.Store):
 class _CellReader:
     """Reads at once, in this thread."""
 
-    def __init__(self, context, cells, read, *args, **kwargs):
-        self._cells = cells
+    def __init__(self, context, wanted, read, *args):
+        self._wanted = wanted
         self._read = read
 
-    def answers(self, cell_uuids):
-        return {cell.uuid: self._read(cell) for cell in self._cells}
-
-
-def _connecting(cell_context):
-    """Stand in for nova.db.main.api.get_context_manager."""
-    using = contextlib.nullcontext(cell_context)
-    return types.SimpleNamespace(reader=types.SimpleNamespace(
-        connection=types.SimpleNamespace(using=lambda context: using)))
+    def answers(self, cell_uuids, deadline):
+        return {cell.uuid: self._read(None, nodes)
+                for cell, nodes in self._wanted}
 
 
 def _statements(tape):
@@ -154,7 +148,7 @@ def _statements(tape):
         return {uuid: {_GROUP: model.DeviceGroup(
             _GROUP, count, '0000:81:00.0')} for uuid in node_uuids}
 
-    def asked(context, uuids, deadline):
+    def asked(database, context, uuids, deadline):
         return {uuid: sight.Asked(*known)
                 for uuid, known in tape.ask('asked', tuple(uuids))}
 
@@ -204,6 +198,7 @@ class Call:
         self._cell = types.SimpleNamespace(uuid='cell')
         options = tests_base.options(reservations='none')
         options.reservation_timeout = TIMEOUT
+        options.load_timeout = 10
         # The explorer alone lets the store fail.
         options.reservation_store_timeout = 10 ** 9
         self._reserver = reserver_module.Reserver(
@@ -221,9 +216,8 @@ class Call:
                     (in_flight, 'load_owned', owned),
                     (reserver_module.device_groups, 'load', available),
                     (api_reader, '_ask', asked),
-                    (reserver_module.cell_reader, 'CellReader', _CellReader),
-                    (reserver_module.main_db, 'get_context_manager',
-                     _connecting)):
+                    (reserver_module.cell_reader, 'CellReader',
+                     _CellReader)):
                 stack.enter_context(mock.patch.object(owner, name, new))
             try:
                 return self._claim(tape)

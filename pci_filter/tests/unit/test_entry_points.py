@@ -36,7 +36,7 @@ CONTRACT = {
         'reservations_list'},
 }
 
-OPTIONS = {'device_spec', 'load_for', 'on_load_failure',
+OPTIONS = {'device_spec', 'load_for', 'load_timeout', 'on_load_failure',
            'reservation_file', 'reservation_servers',
            'reservation_store_timeout',
            'reservation_timeout', 'reservations', 'tag_sources',

@@ -95,6 +95,11 @@ class MariaDB(fixtures.Fixture):
                         (self._directory / 'log').read_text()) from None
                 time.sleep(0.05)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the server."""
+        if self._process:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         """Kill the server, as a machine that loses its power does."""
         if self._process:

@@ -34,6 +34,7 @@ from pci_filter.fixture import compute_host
 from pci_filter.fixture import databases
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
+from pci_filter.scheduler import cell_databases as connections
 from pci_filter.scheduler import host_manager as hook
 from pci_filter.tests.functional.nova import cell_databases
 
@@ -215,6 +216,7 @@ class NovaTestCase(testtools.TestCase):
         self.addCleanup(hook.detach)
         self._keep_reservations_here()
         self.cloud = self.useFixture(self.make_cloud()).cloud
+        self.addCleanup(connections.forget)
 
     def make_cloud(self) -> CloudFixture:
         """Return the fixture of the cloud, not set up yet."""

@@ -114,6 +114,7 @@ class FaultTestCase(base.NovaTestCase):
         meanwhile: Meanwhile | None = None,
         ahead: typing.Sequence[bool] = (True, False, True),
         expected: typing.Mapping[str, set[str]] = FALLBACK,
+        **options: typing.Any,
     ) -> None:
         """See what becomes of requests before, in and after trouble.
 
@@ -123,9 +124,11 @@ class FaultTestCase(base.NovaTestCase):
         :param meanwhile: what happens during each request in between
         :param ahead: when each of those reads the rows
         :param expected: who passes then, by on_load_failure
+        :param options: of the [pci_filter] section
         """
         for on_load_failure, passing in expected.items():
-            manager = self.our_manager(on_load_failure=on_load_failure)
+            manager = self.our_manager(
+                on_load_failure=on_load_failure, **options)
             self.assertEqual(HEALTHY, self.ask(manager))
             self.assertEqual([], self.news())
             trouble()

@@ -32,6 +32,7 @@ import threading
 import time
 import traceback
 
+import nova.conf
 from nova.db.main import api as main_db
 from nova.scheduler import host_manager
 import sqlalchemy as sa
@@ -39,6 +40,7 @@ import sqlalchemy as sa
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter import objects
+from pci_filter.scheduler import cell_databases
 from pci_filter.tests.functional.nova import processes
 
 #: Calls at a time, and how often each of them is made anew.
@@ -151,14 +153,20 @@ def memory(scheduler):
 
 
 class Connections:
-    """The connections of this process to the databases of the cells."""
+    """The connections of this process to the databases of the cells.
+
+    Nova's, and ours.
+    """
 
     def __init__(self, cells):
         self._engines = []
         for cell in cells:
             with processes.target(cell) as context:
-                self._engines.append(
-                    main_db.get_context_manager(context).writer.get_engine())
+                ours = cell_databases.of_cell(
+                    context, cell, nova.conf.CONF.pci_filter.load_timeout)
+                for manager in main_db.get_context_manager(
+                        context), ours._manager:
+                    self._engines.append(manager.writer.get_engine())
 
     def pooled(self):
         """Return how many the pools have lent, and how many they keep."""
@@ -172,8 +180,9 @@ class Connections:
 
         Until there are as many as expected: others may be about to close.
         """
+        databases = {engine.url.database: engine for engine in self._engines}
         for _ in range(100):
-            counted = sum(map(self._count, self._engines))
+            counted = sum(map(self._count, databases.values()))
             if counted == expected:
                 break
             time.sleep(0.1)

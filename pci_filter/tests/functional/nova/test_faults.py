@@ -22,13 +22,19 @@ import contextlib
 import io
 import logging
 import logging.handlers
+import signal
+import threading
+from unittest import mock
 import uuid
 
 import fixtures
+from nova import context as nova_context
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.db import mariadb
+from pci_filter.tests.functional.db import postgresql
 from pci_filter.tests.functional.nova import faults
 from pci_filter.tests import installed
 
@@ -81,11 +87,11 @@ class FaultsMixin:
                    lambda: self.execute(self.lock),
                    lambda: self.execute(self.unlock), kill)
 
-    def test_fault_no_answer_in_time(self):
-        """A result that takes longer than CELL_TIMEOUT."""
-        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 2))
+    def test_fault_load_timeout(self):
+        """A result that takes longer than load_timeout; Nova would wait."""
         self.check('timeout', lambda: self.execute(self.lock),
-                   lambda: self.execute(self.unlock), ahead=(True, False))
+                   lambda: self.execute(self.unlock), ahead=(True, False),
+                   load_timeout=2)
 
     def test_fault_told_once_to_many(self):
         """Requests that fail at the same time are told in one line."""
@@ -100,10 +106,9 @@ class FaultsMixin:
             self.assertDocumented(name, line)
 
     def test_fault_many_hang(self):
-        """More requests than may ask a cell at a time."""
-        manager = self.our_manager()
+        """More requests than there are connections."""
+        manager = self.our_manager(load_timeout=3)
         self.assertEqual(faults.HEALTHY, self.ask(manager))
-        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 5))
         self.proxy.hold(faults.OURS)
         try:
             self.assertEqual([faults.FALLBACK['summary']] * 20,
@@ -114,15 +119,11 @@ class FaultsMixin:
 
     def test_fault_server_vanished(self):
         """It is back while those who asked it before still wait."""
-        self.useFixture(fixtures.MonkeyPatch(
-            'pci_filter.scheduler.turns._MOST', 4))
-        manager = self.our_manager()
+        manager = self.our_manager(load_timeout=2)
         self.assertEqual(faults.HEALTHY, self.ask(manager))
-        self.useFixture(fixtures.MonkeyPatch('nova.context.CELL_TIMEOUT', 3))
         self.proxy.hold(faults.OURS)
         self.addCleanup(self.proxy.behave)
-        # More than twice as many as may ask at a time.
-        for requests in 12, 4:
+        for requests in 12, 4, 4:
             self.assertEqual([faults.FALLBACK['summary']] * requests,
                              self.ask_often(manager, requests, requests))
         # What is held back now is so until the end of the test.
@@ -290,6 +291,80 @@ class OwnServerTestCase(faults.FaultTestCase):
             self.check_recovered(manager, name, on_load_failure)
 
 
+class FrozenMixin:
+    """The first cell is on a server that stops, and goes on where it was.
+
+    Whoever connects meanwhile is accepted by the kernel.
+    """
+
+    requests = 32
+
+    def setUp(self):
+        self.server = self.useFixture(self.make_server())
+        self.server.administer('CREATE DATABASE cell')
+        directory = self.useFixture(fixtures.TempDir()).path
+        self.cell_urls = [str(self.server.url('cell')),
+                          f'sqlite:///{directory}/other.db']
+        super().setUp()
+        self.addCleanup(self.server.signal, signal.SIGCONT)
+
+    def freeze_when_loaded(self, manager):
+        """Let it freeze when Nova has read its hosts for all requests."""
+        loaded = manager._get_host_states
+        together = threading.Barrier(
+            self.requests, lambda: self.server.signal(signal.SIGSTOP))
+
+        def then_freeze(*args):
+            states = list(loaded(*args))
+            together.wait(60)
+            return iter(states)
+
+        return mock.patch.object(manager, '_get_host_states', then_freeze)
+
+    def at_once(self, ask, items):
+        with concurrent.futures.ThreadPoolExecutor(len(items)) as threads:
+            return list(threads.map(ask, items))
+
+    def map_pools(self, manager, states):
+        """Return which hosts pass, of those that Nova had read before."""
+        mapper = manager.enabled_filters[0].pool_mapper
+        return scheduling.passing_hosts(manager, mapper.map_pools(
+            nova_context.get_admin_context(), manager, states, self.spec),
+            self.spec)
+
+    def test_fault_server_frozen(self):
+        for on_load_failure, passing in faults.FALLBACK.items():
+            manager = self.our_manager(
+                on_load_failure=on_load_failure, load_timeout=2)
+            self.assertEqual(faults.HEALTHY, self.ask(manager))
+            later = [scheduling.host_states(
+                manager, scheduling.request_spec([])) for _ in range(8)]
+            with self.freeze_when_loaded(manager):
+                answers = self.at_once(
+                    lambda _: self.ask(manager, ahead=False),
+                    range(self.requests))
+            self.assertEqual([passing] * self.requests, answers)
+            for few in later[:4], later[4:]:
+                self.assertEqual([passing] * 4, self.at_once(
+                    lambda states: self.map_pools(manager, states), few))
+            self.server.signal(signal.SIGCONT)
+            self.check_recovered(manager, 'timeout', on_load_failure)
+
+
+class TestFaultFrozenMySQL(FrozenMixin, faults.FaultTestCase):
+
+    @staticmethod
+    def make_server():
+        return mariadb.MariaDB()
+
+
+class TestFaultFrozenPostgreSQL(FrozenMixin, faults.FaultTestCase):
+
+    @staticmethod
+    def make_server():
+        return postgresql.PostgreSQL()
+
+
 class TestFaultServerKilledMySQL(OwnServerTestCase):
     """In the middle of a request; then it starts again."""
 
@@ -339,14 +414,14 @@ class TestFaultGaleraMySQL(OwnServerTestCase):
 
     def refuse(self):
         def before(connection, cursor, statement, *args):
-            if faults.OURS.decode() in statement:
+            if (faults.OURS.decode() in statement
+                    and connection.engine.url.database == 'cell'):
                 self.reject_queries('ALL')
 
-        engine = self.cloud.engine(self.cell)
-        event.listen(engine, 'before_cursor_execute', before)
+        event.listen(sa.engine.Engine, 'before_cursor_execute', before)
         yield
         self.answered.wait()
-        event.remove(engine, 'before_cursor_execute', before)
+        event.remove(sa.engine.Engine, 'before_cursor_execute', before)
 
     def test_fault_galera_not_ready(self):
         self.check_server('galera-not-ready-mysql', self.refuse,

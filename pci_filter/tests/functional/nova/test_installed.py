@@ -30,6 +30,8 @@ TESTS = pathlib.Path(installed.__file__).parent
 NEEDY = {
     test_mysql.TestMySQLSmallPackets: 'MariaDB',
     test_faults.TestFaultServerKilledMySQL: 'MariaDB',
+    test_faults.TestFaultFrozenMySQL: 'MariaDB',
+    test_faults.TestFaultFrozenPostgreSQL: 'PostgreSQL',
     test_faults.TestFaultGaleraMySQL: 'Galera',
     test_memcached.TestMemcachedStore: 'memcached',
     test_memcached.TestMemcachedStoreSASL: 'SASL',
@@ -104,7 +106,8 @@ class TestNothingInstalled(testtools.TestCase):
         self.promise('Mariadb')
         self.assertRaisesRegex(
             ValueError, 'names Mariadb, which no test looks for; it can be '
-            'MariaDB, Galera, memcached, SASL', installed.MARIADB.require)
+            'MariaDB, PostgreSQL, Galera, memcached, SASL',
+            installed.MARIADB.require)
 
     def test_nova_that_is_installed(self):
         """Its nova.conf would answer where there should be none."""

@@ -15,6 +15,7 @@
 import functools
 import itertools
 import logging
+import threading
 import time
 
 import fixtures
@@ -27,7 +28,6 @@ from pci_filter.db import fitting_nodes
 from pci_filter.fixture import scheduling
 from pci_filter.scheduler import narrowed
 from pci_filter.scheduler import prefilter
-from pci_filter.scheduler import turns
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import selecting
@@ -187,7 +187,8 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
     def test_cell_that_is_slow(self):
         """It is left alone for a while: it has enough to do."""
         manager = self.our_manager()
-        with fixtures.MonkeyPatch(f'{PREFILTER}._PATIENCE', -1):
+        self.hold(fitting_nodes, 'load')
+        with fixtures.MonkeyPatch(f'{PREFILTER}._PATIENCE', 0.1):
             self.assertEqual(4, len(self.loaded(manager)))
         self.assertEqual(4, len(self.loaded(manager)))
         self.assertEqual([], self.log_lines('could not be read'))
@@ -196,17 +197,18 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
             self.assertAlmostEqual(
                 time.monotonic() + prefilter._REST, until, delta=30)
 
+    def hold(self, module, name):
+        """Let a read not end before the test does."""
+        go = threading.Event()
+        self.addCleanup(go.set)
+        original = getattr(module, name)
+        self.patch(module, name, lambda *args: (
+            go.wait(20), original(*args))[1])
+
     def test_slow_is_not_overdue(self):
-        """Who gave up waiting leaves a turn to those who did not."""
-        self.patch(turns, '_at_once', lambda: 1)
+        """Who gives up waiting leaves the connections to those who do not."""
+        self.hold(fitting_nodes, 'load')
         self.patch(prefilter, '_PATIENCE', 0.1)
-        load = fitting_nodes.load
-
-        def slow(*args, **more):
-            time.sleep(0.5)
-            return load(*args, **more)
-
-        self.patch(fitting_nodes, 'load', slow)
         self.assertEqual(4, len(self.loaded(
             self.our_manager(on_load_failure='reject'))))
         self.assertEqual([], self.log_lines('could not be read'))
@@ -274,7 +276,8 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
                       'fallback=0 narrowing_ms=', line)
 
     def test_its_words_are_not_waited_for(self):
-        self.patch(narrowed, '_FOR_WORDS', -1)
+        self.hold(fitting_nodes, 'load_counts')
+        self.patch(narrowed, '_FOR_WORDS', 0.1)
         self.loaded(spec=scheduling.request_spec([base.vf_request(9)]))
         line, = self.log_lines(f'INFO {LOGGER} ')
         self.assertRegex(line, documented.pattern('left-out'))

@@ -1,0 +1,241 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Connections of our own to the databases of the cells.
+
+Nova's have no timeouts, and are few: a database that accepts and says nothing
+would keep one for each request that asks it, and in the end Nova could not
+ask it any more. Of ours there are few as well, but each of them ends, and
+those of Nova are left to Nova.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import os
+import socket
+import threading
+import typing
+from urllib import parse
+
+import nova.conf
+from nova import context as nova_context
+from nova.db.main import api as main_db
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy import exc
+
+from pci_filter.db import timeouts
+from pci_filter.scheduler import shared_reads
+
+#: Connections to a cell's database. One read of each kind goes on at a time,
+#: however many requests want it, and some looks of the Reserver beside them.
+_MOST: typing.Final = 4
+
+#: Seconds after load_timeout until a server is told to stop, or a driver not
+#: to wait any more. Whoever waited has given up before, and has said so.
+_GRACE: typing.Final = 1
+
+_SERVERS: typing.Final = ('mysql', 'mariadb', 'postgresql')
+
+
+class CellDatabase:
+    """Where a cell is read.
+
+    :param identity: what it is replaced with when the cell has another
+    :param manager: oslo.db's transaction context manager
+    """
+
+    def __init__(self, identity: object, manager: typing.Any) -> None:
+        self.identity = identity
+        self._manager = manager
+        #: What is read there.
+        self.reads = shared_reads.SharedReads(self)
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[typing.Any]:
+        """Yield a connection, in a transaction that has not begun to read.
+
+        As Nova's own readers get one, but for a session that nobody needs.
+        """
+        engine = self._manager.writer.get_engine()
+        with engine.connect() as connection, connection.begin():
+            yield connection
+
+    def abandon(self) -> None:
+        """Use no connection again that there is."""
+
+    def hang_up(self, connection: typing.Any) -> None:
+        """End what somebody waits for on a connection of the driver."""
+
+
+class _Ours(CellDatabase):
+    """With timeouts, in a pool that nobody else uses.
+
+    :param url: of the database
+    :param seconds: ``[pci_filter]load_timeout``
+    """
+
+    def __init__(self, url: sa.engine.URL, seconds: int) -> None:
+        super().__init__((url, seconds), _manager(url, seconds))
+        self._limit = (
+            timeouts.limit_statement('postgresql', seconds + _GRACE)
+            if url.get_backend_name() == 'postgresql' else None)
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[typing.Any]:
+        with super().connect() as connection:
+            if self._limit:
+                connection.exec_driver_sql(self._limit)
+            yield connection
+
+    def abandon(self) -> None:
+        # Who uses one goes on, and does not give it back to the new pool. If
+        # there is no driver there is nothing to close either.
+        with contextlib.suppress(Exception):
+            self._manager.writer.get_engine().dispose()
+
+    def hang_up(self, connection: typing.Any) -> None:
+        # libpq has no timeout for an answer. PyMySQL has, and does not tell
+        # its socket.
+        with contextlib.suppress(Exception), socket.socket(
+                fileno=os.dup(connection.fileno())) as its_socket:
+            its_socket.shutdown(socket.SHUT_RDWR)
+
+
+def _manager(url: sa.engine.URL, seconds: int) -> typing.Any:
+    """Return one that is configured as Nova's are, [database] and all."""
+    # The same name twice would be a list, which no driver takes.
+    given = dict(parse.parse_qsl(
+        nova.conf.CONF.database.connection_parameters or ''))
+    arguments = timeouts.arguments(url, seconds, seconds + _GRACE, given)
+    manager = main_db.create_context_manager(url.update_query_dict({
+        name: str(value) for name, value in arguments.items()
+    }).render_as_string(hide_password=False))
+    # Nobody may wait while it is tried again for minutes.
+    manager.configure(max_retries=0, slave_connection=None)
+    if url.get_backend_name() in _SERVERS:
+        manager.configure(
+            max_pool_size=_MOST, max_overflow=0, pool_timeout=seconds)
+    manager.append_on_engine_create(
+        lambda engine: _prepare(engine, seconds + _GRACE))
+    return manager
+
+
+def _prepare(engine: typing.Any, seconds: int) -> None:
+    """Let an engine tell which connections are used, and limit statements.
+
+    A connection that was in the pool is tried before anything else, which may
+    hang as well, and no event tells of that.
+    """
+    ping = engine.dialect.do_ping
+    engine.dialect.do_ping = lambda connection: ping(
+        shared_reads.note_connection(connection))
+    limit = timeouts.limit_statement(engine.dialect.name, seconds)
+
+    def connect(
+        dialect: typing.Any, record: object, args: typing.Any,
+        kwargs: typing.Any,
+    ) -> typing.Any:
+        return shared_reads.note_connection(dialect.connect(*args, **kwargs))
+
+    def tell_limit(connection: typing.Any, record: object) -> None:
+        # What stands between may not take it, and does without.
+        with contextlib.suppress(Exception), contextlib.closing(
+                connection.cursor()) as cursor:
+            cursor.execute(limit)
+
+    event.listen(engine, 'do_connect', connect)
+    if limit and engine.dialect.name != 'postgresql':
+        event.listen(engine, 'connect', tell_limit)
+
+
+def _parsed(url: str) -> sa.engine.URL | None:
+    """Return the URL of a database that a second pool can connect to.
+
+    What is in memory is in that of the connection alone.
+    """
+    try:
+        parsed = sa.engine.make_url(url)
+        parsed.get_driver_name()
+    except (exc.ArgumentError, exc.NoSuchModuleError, ImportError,
+            ValueError):
+        # Nova is asked to connect there, and whatever it says is told.
+        return None
+    backend, path = parsed.get_backend_name(), parsed.database or ''
+    is_file = backend == 'sqlite' and path and path != ':memory:' and (
+        not path.startswith('file:'))
+    return parsed if is_file or backend in _SERVERS else None
+
+
+#: By the UUID of the cell.
+_known: dict[str, CellDatabase] = {}
+_lock = threading.Lock()
+
+#: Those of the parent, in a child. Some drivers would say goodbye to the
+#: server for the parent if they were forgotten.
+_inherited: list[dict[str, CellDatabase]] = []
+
+
+def _forked() -> None:
+    global _known, _lock
+    _inherited.append(_known)
+    _known = {}
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def of_cell(
+    context: typing.Any, cell: typing.Any, seconds: int,
+) -> CellDatabase:
+    """Return the database of a cell.
+
+    At SIGHUP a cell may get another one. Who reads the former one goes on.
+
+    :param context: the request context
+    :param cell: its CellMapping
+    :param seconds: ``[pci_filter]load_timeout``
+    """
+    url = _parsed(cell.database_connection)
+    with _lock:
+        former = _known.get(cell.uuid)
+    if url is not None:
+        if former and former.identity == (url, seconds):
+            return former
+        database: CellDatabase = _Ours(url, seconds)
+    else:
+        with nova_context.target_cell(context, cell) as cell_context:
+            manager = main_db.get_context_manager(cell_context)
+        if former and former.identity is manager:
+            return former
+        database = CellDatabase(manager, manager)
+    with _lock:
+        found = _known.get(cell.uuid)
+        if found is not former and found is not None:
+            # Another request has just done the same.
+            return found
+        _known[cell.uuid] = database
+    if former:
+        former.abandon()
+    return database
+
+
+def forget() -> None:
+    """Close all connections that nobody uses; for tests."""
+    with _lock:
+        found = list(_known.values())
+        _known.clear()
+    for database in found:
+        database.abandon()

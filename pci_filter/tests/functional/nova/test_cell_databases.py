@@ -1,0 +1,166 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Connections of our own to the databases of the cells."""
+
+import os
+import time
+
+import fixtures
+from nova import context as nova_context
+from nova.db.main import api as main_db
+
+from pci_filter.scheduler import cell_databases
+from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import servers
+
+
+class DatabasesTestCase(base.NovaTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.context = nova_context.get_admin_context()
+        self.cell = self.cloud.cells[0]
+
+    def of_cell(self, seconds=10):
+        return cell_databases.of_cell(self.context, self.cell, seconds)
+
+    def engine(self, seconds=10):
+        return self.of_cell(seconds)._manager.writer.get_engine()
+
+    def move_to(self, url):
+        """Let the cell's database be elsewhere, but for Nova's cache."""
+        self.cell = self.cell.obj_clone()
+        self.cell.database_connection = url
+
+
+class TestCellDatabases(DatabasesTestCase):
+
+    def test_known(self):
+        database = self.of_cell()
+        self.assertIs(database, self.of_cell())
+        self.assertIsNot(database, self.of_cell(11))
+        self.cell = self.cloud.cells[1]
+        self.assertIsNot(database, self.of_cell())
+
+    def test_moved(self):
+        database = self.of_cell()
+        self.move_to('sqlite:////elsewhere.db')
+        other = self.of_cell()
+        self.assertIsNot(database, other)
+        self.assertEqual('/elsewhere.db', self.engine().url.database)
+
+    def test_where_nova_connects(self):
+        """What we cannot connect to as Nova does, and nonsense."""
+        with self.cloud.target(self.cell) as context:
+            manager = main_db.get_context_manager(context)
+        for url in ('sqlite://', 'sqlite:///:memory:', 'cell1', '',
+                    'sqlite:///file:x?mode=memory&uri=true', 'no+such://h/d',
+                    'mysql+pymysql//h/d', 'mysql+pymysql://u:p@h:port/d'):
+            self.move_to(url)
+            self.assertIs(manager, self.of_cell()._manager, url)
+            self.assertIs(self.of_cell(), self.of_cell())
+
+    def test_not_in_the_pool_of_nova(self):
+        self.move_to('mysql+pymysql://u:s3cret@h/d?read_timeout=99')
+        self.override('database', max_pool_size=50, max_overflow=50,
+                      connection_parameters='write_timeout=88&charset=utf8')
+        engine = self.engine(7)
+        self.assertEqual((4, 0, 7), (
+            engine.pool.size(), engine.pool._max_overflow,
+            engine.pool._timeout))
+        self.assertEqual(
+            {'read_timeout': '99', 'write_timeout': '88',
+             'connect_timeout': '7', 'charset': 'utf8'},
+            dict(engine.url.query))
+        self.assertNotIn('s3cret', self.log.output)
+
+    def test_child_has_its_own(self):
+        """And does not close what its parent uses."""
+        ours = self.of_cell()
+        pid = os.fork()
+        if not pid:
+            wrong = True
+            try:
+                wrong = self.of_cell() is ours or not any(
+                    ours in inherited.values()
+                    for inherited in cell_databases._inherited)
+            finally:
+                os._exit(wrong)
+        self.assertEqual(0, os.waitpid(pid, 0)[1])
+        self.assertIs(ours, self.of_cell())
+
+    def test_driver_that_is_missing(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'sqlalchemy.dialects.mysql.pymysql.MySQLDialect_pymysql'
+            '.import_dbapi', classmethod(self.fail_to_import)))
+        self.move_to('mysql+pymysql://u:s3cret@h/d')
+        database = self.of_cell()
+        self.assertRaises(ImportError, database.connect().__enter__)
+        database.abandon()
+
+    @staticmethod
+    def fail_to_import(dialect):
+        raise ImportError('no driver')
+
+
+class ServerMixin:
+    """On a server, that is told when to stop."""
+
+    def read(self, statement, seconds=10):
+        with self.of_cell(seconds).connect() as connection:
+            return connection.exec_driver_sql(statement).scalar()
+
+    def test_statements_are_limited(self):
+        for seconds in 10, 4:
+            # The same in a connection that was used before.
+            for _ in range(2):
+                self.assertEqual(
+                    seconds + 1, int(self.read(self.limit, seconds)))
+
+    def test_closed_when_replaced(self):
+        engine = self.engine()
+        self.read('SELECT 1')
+        self.assertEqual(1, engine.pool.checkedin())
+        pool = engine.pool
+        self.of_cell(11)
+        self.assertEqual(0, pool.checkedin())
+
+
+class TestDatabasesMySQL(ServerMixin, DatabasesTestCase, servers.MySQLMixin):
+    limit = 'SELECT @@max_statement_time'
+
+
+class TestDatabasesPostgreSQL(
+        ServerMixin, DatabasesTestCase, servers.PostgreSQLMixin):
+    limit = ("SELECT setting::int / 1000 FROM pg_settings "
+             "WHERE name = 'statement_timeout'")
+
+    def test_what_hangs_is_ended(self):
+        """The driver has no timeout, and the server might be frozen."""
+        reads = self.of_cell(60).reads
+        later = time.monotonic() + 60
+
+        def sleep(connection, nodes):
+            connection.exec_driver_sql('SELECT pg_sleep(600)')
+
+        batch = reads.join('sleep', sleep, [], later, self.context)
+        while not batch.connection:
+            # As long as a test may take.
+            time.sleep(0.01)
+        batch.deadline = 0
+        other = reads.join(
+            'other', lambda connection, nodes: 1, [], later, self.context)
+        self.assertEqual(1, reads.wait(other, later))
+        # Not to make it hang for longer.
+        self.assertIn('server closed the connection',
+                      str(batch.answer.result(50)))
