@@ -13,9 +13,10 @@
 """Connections of our own to the databases of the cells."""
 
 import os
+import sys
 import time
+from unittest import mock
 
-import fixtures
 from nova import context as nova_context
 from nova.db.main import api as main_db
 
@@ -100,17 +101,11 @@ class TestCellDatabases(DatabasesTestCase):
         self.assertIs(ours, self.of_cell())
 
     def test_driver_that_is_missing(self):
-        self.useFixture(fixtures.MonkeyPatch(
-            'sqlalchemy.dialects.mysql.pymysql.MySQLDialect_pymysql'
-            '.import_dbapi', classmethod(self.fail_to_import)))
         self.move_to('mysql+pymysql://u:s3cret@h/d')
         database = self.of_cell()
-        self.assertRaises(ImportError, database.connect().__enter__)
-        database.abandon()
-
-    @staticmethod
-    def fail_to_import(dialect):
-        raise ImportError('no driver')
+        with mock.patch.dict(sys.modules, pymysql=None):
+            self.assertRaises(ImportError, database.connect().__enter__)
+            database.abandon()
 
 
 class ServerMixin:
