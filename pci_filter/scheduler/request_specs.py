@@ -103,7 +103,7 @@ def cells_to_ask(
     """
     cell = _destination_cell(spec_obj)
     if cell and not spec_obj.requested_destination.allow_cross_cell_move:
-        return [cell]
+        return [manager.cells.get(cell.uuid, cell)]
     return list(manager.enabled_cells)
 
 
@@ -121,5 +121,5 @@ def cells_by_uuid(
     cells = dict(manager.cells)
     cell = _destination_cell(spec_obj)
     if cell:
-        cells[cell.uuid] = cell
+        cells.setdefault(cell.uuid, cell)
     return cells
