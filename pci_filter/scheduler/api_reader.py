@@ -20,7 +20,6 @@ import time
 import typing
 
 from nova import context as nova_context
-from nova.db.api import api as api_db
 from oslo_log import log as logging
 
 from pci_filter.db import asked_for
@@ -48,8 +47,7 @@ class ApiReader:
 
     def __init__(self) -> None:
         self._paused_until = 0.0
-        self._database = cell_databases.CellDatabase(
-            api_db.context_manager, api_db.context_manager)
+        self._database = cell_databases.of_api(_PATIENCE)
 
     def asked(
         self, context: typing.Any, instance_uuids: Sequence[str],

@@ -30,7 +30,9 @@ from urllib import parse
 
 import nova.conf
 from nova import context as nova_context
+from nova.db.api import api as api_db
 from nova.db.main import api as main_db
+from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy import exc
@@ -69,14 +71,23 @@ class CellDatabase:
         As Nova's own readers get one, but for a session that nobody needs.
         """
         engine = self._manager.writer.get_engine()
-        with engine.connect() as connection, connection.begin():
-            yield connection
+        with engine.connect() as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                # Not before: the end of a transaction is waited for as well.
+                shared_reads.note_connection(None)
 
     def abandon(self) -> None:
         """Use no connection again that there is."""
 
-    def hang_up(self, connection: typing.Any) -> None:
-        """End what somebody waits for on a connection of the driver."""
+    def line(self, connection: typing.Any) -> int | None:
+        """Return a descriptor of a connection of the driver, to be closed."""
+        return None
+
+    def hang_up(self, line: int) -> None:
+        """End what somebody waits for at the other end of a descriptor."""
 
 
 class _Ours(CellDatabase):
@@ -86,8 +97,10 @@ class _Ours(CellDatabase):
     :param seconds: ``[pci_filter]load_timeout``
     """
 
-    def __init__(self, url: sa.engine.URL, seconds: int) -> None:
-        super().__init__((url, seconds), _manager(url, seconds))
+    def __init__(
+        self, url: sa.engine.URL, seconds: int, section: typing.Any,
+    ) -> None:
+        super().__init__((url, seconds), _manager(url, seconds, section))
         self._limit = (
             timeouts.limit_statement('postgresql', seconds + _GRACE)
             if url.get_backend_name() == 'postgresql' else None)
@@ -105,23 +118,32 @@ class _Ours(CellDatabase):
         with contextlib.suppress(Exception):
             self._manager.writer.get_engine().dispose()
 
-    def hang_up(self, connection: typing.Any) -> None:
+    def line(self, connection: typing.Any) -> int | None:
         # libpq has no timeout for an answer. PyMySQL has, and does not tell
         # its socket.
+        try:
+            return os.dup(connection.fileno())
+        except Exception:
+            return None
+
+    def hang_up(self, line: int) -> None:
         with contextlib.suppress(Exception), socket.socket(
-                fileno=os.dup(connection.fileno())) as its_socket:
+                fileno=os.dup(line)) as its_socket:
             its_socket.shutdown(socket.SHUT_RDWR)
 
 
-def _manager(url: sa.engine.URL, seconds: int) -> typing.Any:
+def _manager(
+    url: sa.engine.URL, seconds: int, section: typing.Any,
+) -> typing.Any:
     """Return one that is configured as Nova's are, [database] and all."""
     # The same name twice would be a list, which no driver takes.
     given = dict(parse.parse_qsl(
-        nova.conf.CONF.database.connection_parameters or ''))
+        section.connection_parameters or ''))
     arguments = timeouts.arguments(url, seconds, seconds + _GRACE, given)
-    manager = main_db.create_context_manager(url.update_query_dict({
-        name: str(value) for name, value in arguments.items()
-    }).render_as_string(hide_password=False))
+    manager = enginefacade.transaction_context()
+    manager.configure(**{
+        **dict(section.items()), 'connection': url.update_query_dict({
+            name: str(value) for name, value in arguments.items()})})
     # Nobody may wait while it is tried again for minutes.
     manager.configure(max_retries=0, slave_connection=None)
     if url.get_backend_name() in _SERVERS:
@@ -155,7 +177,14 @@ def _prepare(engine: typing.Any, seconds: int) -> None:
                 connection.cursor()) as cursor:
             cursor.execute(limit)
 
+    def checked_out(
+        connection: typing.Any, record: object, proxy: object,
+    ) -> None:
+        shared_reads.note_connection(connection)
+
     event.listen(engine, 'do_connect', connect)
+    # With SQLAlchemy before 2.0.5 oslo.db tries it itself, after this.
+    event.listen(engine, 'checkout', checked_out)
     if limit and engine.dialect.name != 'postgresql':
         event.listen(engine, 'connect', tell_limit)
 
@@ -214,7 +243,8 @@ def of_cell(
     if url is not None:
         if former and former.identity == (url, seconds):
             return former
-        database: CellDatabase = _Ours(url, seconds)
+        database: CellDatabase = _Ours(
+            url, seconds, nova.conf.CONF.database)
     else:
         with nova_context.target_cell(context, cell) as cell_context:
             manager = main_db.get_context_manager(cell_context)
@@ -230,6 +260,18 @@ def of_cell(
     if former:
         former.abandon()
     return database
+
+
+def of_api(seconds: int) -> CellDatabase:
+    """Return Nova's API database.
+
+    :param seconds: that an answer may take
+    """
+    section = nova.conf.CONF.api_database
+    url = _parsed(section.connection or '')
+    if url is None:
+        return CellDatabase(api_db.context_manager, api_db.context_manager)
+    return _Ours(url, seconds, section)
 
 
 def forget() -> None:

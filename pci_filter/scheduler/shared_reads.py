@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from concurrent import futures
 import contextvars
 import functools
+import os
 import threading
 import time
 import typing
@@ -74,8 +75,14 @@ class Database(typing.Protocol):
     def abandon(self) -> None:
         """Use no connection again that there is."""
 
-    def hang_up(self, connection: typing.Any) -> None:
-        """End what somebody waits for on a connection of the driver."""
+    def line(self, connection: typing.Any) -> int | None:
+        """Return a descriptor of a connection of the driver, to be closed.
+
+        :returns: None if it has no socket that can be hung up
+        """
+
+    def hang_up(self, line: int) -> None:
+        """End what somebody waits for at the other end of a descriptor."""
 
 
 class Batch:
@@ -103,8 +110,11 @@ class Batch:
         self.deadline = 0.0
         #: Whether the connections were abandoned for it.
         self.is_given_up = False
-        #: The driver's connection while something is waited for there.
-        self.connection: typing.Any = None
+        #: A descriptor of the connection while something is waited for there.
+        #: It is nobody else's: the driver may close its own at any time, and
+        #: the number would be something else's then.
+        self.line: int | None = None
+        self.is_hung_up = False
 
 
 class SharedReads:
@@ -215,10 +225,11 @@ class SharedReads:
             for batch in late:
                 batch.is_given_up = True
             for batch in self._busy:
-                if batch.deadline + _PATIENCE < now and batch.connection:
+                if batch.deadline + _PATIENCE < now and (
+                        batch.line is not None and not batch.is_hung_up):
                     # That does not wait for anything.
-                    self._database.hang_up(batch.connection)
-                    batch.connection = None
+                    self._database.hang_up(batch.line)
+                    batch.is_hung_up = True
         if late:
             self._database.abandon()
         while begun is not None:
@@ -240,18 +251,20 @@ class SharedReads:
 
     def _read(self, batch: Batch) -> typing.Any:
         def use(connection: typing.Any) -> None:
+            line = None if connection is None else (
+                self._database.line(connection))
             with self._lock:
-                batch.connection = connection
+                former, batch.line = batch.line, line
+                batch.is_hung_up = False
+            if former is not None:
+                os.close(former)
 
         token = _use.set(use)
         try:
             # So that what is logged here names a request.
             batch.context.update_store()
             with self._database.connect() as connection:
-                try:
-                    return batch.read(connection, list(batch.nodes))
-                finally:
-                    use(None)
+                return batch.read(connection, list(batch.nodes))
         except BaseException as error:
             # The thread goes on.
             return error

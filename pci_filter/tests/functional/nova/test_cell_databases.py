@@ -149,7 +149,7 @@ class TestDatabasesPostgreSQL(
             connection.exec_driver_sql('SELECT pg_sleep(600)')
 
         batch = reads.join('sleep', sleep, [], later, self.context)
-        while not batch.connection:
+        while batch.line is None:
             # As long as a test may take.
             time.sleep(0.01)
         batch.deadline = 0

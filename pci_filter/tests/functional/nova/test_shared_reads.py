@@ -14,6 +14,7 @@
 
 import concurrent.futures
 import contextlib
+import os
 import threading
 import time
 
@@ -30,18 +31,26 @@ class Database:
         self.connections = []
         self.abandoned = 0
         self.hung_up = []
+        #: The connection of each descriptor.
+        self.lines = {}
 
     @contextlib.contextmanager
     def connect(self):
         number = len(self.connections)
         self.connections.append(shared_reads.note_connection(f'c{number}'))
         yield number
+        shared_reads.note_connection(None)
 
     def abandon(self):
         self.abandoned += 1
 
-    def hang_up(self, connection):
-        self.hung_up.append(connection)
+    def line(self, connection):
+        line = os.dup(2)
+        self.lines[line] = connection
+        return line
+
+    def hang_up(self, line):
+        self.hung_up.append(self.lines[line])
 
 
 class TestSharedReads(base.NovaTestCase):
