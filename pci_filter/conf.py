@@ -119,10 +119,10 @@ They are counted from the begin of the request. When they are over,
 to load the compute nodes, the request waits for the rows for 5 seconds more at
 most.
 
-The cells are read by connections that nobody else uses, at most 4 to each cell
-and worker. A database that takes a second longer than this to answer is told
-to stop, and the connection is closed, so that nothing has to be done when it
-is well again. What ``[database] connection`` or ``[database]
+The cells are read by connections that nobody else uses, at most 16 to each
+cell and worker. A database that takes a second longer than this to answer is
+told to stop, and the connection is closed, so that nothing has to be done when
+it is well again. What ``[database] connection`` or ``[database]
 connection_parameters`` say of timeouts comes first.
 
 Related options:

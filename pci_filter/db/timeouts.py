@@ -55,6 +55,14 @@ _LIMIT: typing.Final = {
 }
 
 
+def are_taken(url: sa.engine.URL) -> bool:
+    """Tell whether the driver of a URL takes any.
+
+    :param url: of the database
+    """
+    return url.get_driver_name() in _BY_DRIVER
+
+
 def arguments(
     url: sa.engine.URL, connect: int, answer: int,
     given: Container[str] = (),

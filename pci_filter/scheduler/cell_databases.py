@@ -40,12 +40,21 @@ from sqlalchemy import exc
 from pci_filter.db import timeouts
 from pci_filter.scheduler import shared_reads
 
-#: Connections to a cell's database. One read of each kind goes on at a time,
-#: however many requests want it, and some looks of the Reserver beside them.
-_MOST: typing.Final = 4
+#: Connections to a cell's database for reads that requests share: one of each
+#: kind goes on at a time, however many requests want it.
+SHARED: typing.Final = 4
 
-#: Seconds after load_timeout until a server is told to stop, or a driver not
-#: to wait any more. Whoever waited has given up before, and has said so.
+#: Connections for reads that nobody else can use, as a reservation's. They
+#: have a pool of their own: a worker of Nova reserves for up to 64 requests at
+#: once, and those would keep the others waiting.
+UNSHARED: typing.Final = 12
+
+#: Connections of each pool that stay open while nobody uses them.
+_KEPT: typing.Final = 4
+
+#: Seconds after load_timeout until a server is told to stop, or a driver or
+#: pool not to wait any more. Whoever waited has given up before, and has said
+#: so: what hangs is told in the same words wherever it hangs.
 _GRACE: typing.Final = 1
 
 _SERVERS: typing.Final = ('mysql', 'mariadb', 'postgresql')
@@ -93,14 +102,18 @@ class CellDatabase:
 class _Ours(CellDatabase):
     """With timeouts, in a pool that nobody else uses.
 
-    :param url: of the database
+    :param url: of the database, with a driver that takes timeouts
     :param seconds: ``[pci_filter]load_timeout``
+    :param section: Nova's options for such a database
+    :param connections: how many there may be
     """
 
     def __init__(
         self, url: sa.engine.URL, seconds: int, section: typing.Any,
+        connections: int,
     ) -> None:
-        super().__init__((url, seconds), _manager(url, seconds, section))
+        super().__init__(
+            (url, seconds), _manager(url, seconds, section, connections))
         self._limit = (
             timeouts.limit_statement('postgresql', seconds + _GRACE)
             if url.get_backend_name() == 'postgresql' else None)
@@ -133,13 +146,14 @@ class _Ours(CellDatabase):
 
 
 def _manager(
-    url: sa.engine.URL, seconds: int, section: typing.Any,
+    url: sa.engine.URL, seconds: int, section: typing.Any, connections: int,
 ) -> typing.Any:
     """Return one that is configured as Nova's are, [database] and all."""
     # The same name twice would be a list, which no driver takes.
     given = dict(parse.parse_qsl(
         section.connection_parameters or ''))
-    arguments = timeouts.arguments(url, seconds, seconds + _GRACE, given)
+    limit = seconds + _GRACE
+    arguments = timeouts.arguments(url, limit, limit, given)
     manager = enginefacade.transaction_context()
     manager.configure(**{
         **dict(section.items()), 'connection': url.update_query_dict({
@@ -148,9 +162,10 @@ def _manager(
     manager.configure(max_retries=0, slave_connection=None)
     if url.get_backend_name() in _SERVERS:
         manager.configure(
-            max_pool_size=_MOST, max_overflow=0, pool_timeout=seconds)
+            max_pool_size=_KEPT, max_overflow=connections - _KEPT,
+            pool_timeout=limit)
     manager.append_on_engine_create(
-        lambda engine: _prepare(engine, seconds + _GRACE))
+        lambda engine: _prepare(engine, limit))
     return manager
 
 
@@ -192,7 +207,10 @@ def _prepare(engine: typing.Any, seconds: int) -> None:
 def _parsed(url: str) -> sa.engine.URL | None:
     """Return the URL of a database that a second pool can connect to.
 
-    What is in memory is in that of the connection alone.
+    What is in memory is in that of the connection alone. A driver that takes
+    no timeouts would keep each connection that was abandoned, and there would
+    be more of them as long as the database hangs: of Nova's there are only so
+    many.
     """
     try:
         parsed = sa.engine.make_url(url)
@@ -204,16 +222,17 @@ def _parsed(url: str) -> sa.engine.URL | None:
     backend, path = parsed.get_backend_name(), parsed.database or ''
     is_file = backend == 'sqlite' and path and path != ':memory:' and (
         not path.startswith('file:'))
-    return parsed if is_file or backend in _SERVERS else None
+    is_bounded = backend in _SERVERS and timeouts.are_taken(parsed)
+    return parsed if is_file or is_bounded else None
 
 
-#: By the UUID of the cell.
-_known: dict[str, CellDatabase] = {}
+#: By the UUID of the cell, and how many connections there may be.
+_known: dict[tuple[str, int], CellDatabase] = {}
 _lock = threading.Lock()
 
 #: Those of the parent, in a child. Some drivers would say goodbye to the
 #: server for the parent if they were forgotten.
-_inherited: list[dict[str, CellDatabase]] = []
+_inherited: list[dict[tuple[str, int], CellDatabase]] = []
 
 
 def _forked() -> None:
@@ -228,6 +247,7 @@ os.register_at_fork(after_in_child=_forked)
 
 def of_cell(
     context: typing.Any, cell: typing.Any, seconds: int,
+    connections: int = SHARED,
 ) -> CellDatabase:
     """Return the database of a cell.
 
@@ -236,15 +256,17 @@ def of_cell(
     :param context: the request context
     :param cell: its CellMapping
     :param seconds: ``[pci_filter]load_timeout``
+    :param connections: SHARED or UNSHARED
     """
     url = _parsed(cell.database_connection)
+    key = cell.uuid, connections
     with _lock:
-        former = _known.get(cell.uuid)
+        former = _known.get(key)
     if url is not None:
         if former and former.identity == (url, seconds):
             return former
         database: CellDatabase = _Ours(
-            url, seconds, nova.conf.CONF.database)
+            url, seconds, nova.conf.CONF.database, connections)
     else:
         with nova_context.target_cell(context, cell) as cell_context:
             manager = main_db.get_context_manager(cell_context)
@@ -252,11 +274,11 @@ def of_cell(
             return former
         database = CellDatabase(manager, manager)
     with _lock:
-        found = _known.get(cell.uuid)
+        found = _known.get(key)
         if found is not former and found is not None:
             # Another request has just done the same.
             return found
-        _known[cell.uuid] = database
+        _known[key] = database
     if former:
         former.abandon()
     return database
@@ -271,7 +293,7 @@ def of_api(seconds: int) -> CellDatabase:
     url = _parsed(section.connection or '')
     if url is None:
         return CellDatabase(api_db.context_manager, api_db.context_manager)
-    return _Ours(url, seconds, section)
+    return _Ours(url, seconds, section, SHARED)
 
 
 def forget() -> None:

@@ -59,8 +59,11 @@ class CellReader:
         self._asked: dict[
             str, tuple[shared_reads.SharedReads, shared_reads.Batch]] = {}
         self.deadline = time.monotonic() + timeout
+        connections = (cell_databases.UNSHARED if question is None
+                       else cell_databases.SHARED)
         for cell, nodes in wanted:
-            reads = cell_databases.of_cell(context, cell, timeout).reads
+            reads = cell_databases.of_cell(
+                context, cell, timeout, connections).reads
             self._asked[cell.uuid] = reads, reads.join(
                 object() if question is None else question, read, nodes,
                 self.deadline, context)

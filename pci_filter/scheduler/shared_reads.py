@@ -45,6 +45,11 @@ Read = Callable[[typing.Any, Sequence[str]], typing.Any]
 #: them may be late because Nova is busy, and could use it yet.
 _PATIENCE: typing.Final = 5
 
+#: Reads of a database that may hang until its connections are not abandoned
+#: any more. What cannot be hung up would keep another connection for each time
+#: that all have given up; then the pool bounds them.
+_MOST_HANGING: typing.Final = 16
+
 #: Of a thread that reads nothing.
 _NOBODY: typing.Final = nova_context.RequestContext(
     is_admin=False, overwrite=False)
@@ -224,13 +229,14 @@ class SharedReads:
                     if batch.deadline < now and not batch.is_given_up]
             for batch in late:
                 batch.is_given_up = True
+            hanging = sum(batch.is_given_up for batch in self._busy)
             for batch in self._busy:
                 if batch.deadline + _PATIENCE < now and (
                         batch.line is not None and not batch.is_hung_up):
                     # That does not wait for anything.
                     self._database.hang_up(batch.line)
                     batch.is_hung_up = True
-        if late:
+        if late and hanging <= _MOST_HANGING:
             self._database.abandon()
         while begun is not None:
             try:

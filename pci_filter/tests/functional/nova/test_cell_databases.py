@@ -14,13 +14,17 @@
 
 import os
 import sys
+import threading
 import time
 from unittest import mock
+from urllib import parse
 
 from nova import context as nova_context
+from nova.db.api import api as api_db
 from nova.db.main import api as main_db
 
 from pci_filter.scheduler import cell_databases
+from pci_filter.scheduler import cell_reader
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import servers
 
@@ -32,11 +36,12 @@ class DatabasesTestCase(base.NovaTestCase):
         self.context = nova_context.get_admin_context()
         self.cell = self.cloud.cells[0]
 
-    def of_cell(self, seconds=10):
-        return cell_databases.of_cell(self.context, self.cell, seconds)
+    def of_cell(self, seconds=10, *connections):
+        return cell_databases.of_cell(
+            self.context, self.cell, seconds, *connections)
 
-    def engine(self, seconds=10):
-        return self.of_cell(seconds)._manager.writer.get_engine()
+    def engine(self, *args):
+        return self.of_cell(*args)._manager.writer.get_engine()
 
     def move_to(self, url):
         """Let the cell's database be elsewhere, but for Nova's cache."""
@@ -71,19 +76,45 @@ class TestCellDatabases(DatabasesTestCase):
             self.assertIs(manager, self.of_cell()._manager, url)
             self.assertIs(self.of_cell(), self.of_cell())
 
+    def test_driver_that_takes_no_timeouts(self):
+        """What it waits for cannot be ended, so Nova's pool bounds it."""
+        with self.cloud.target(self.cell) as context:
+            manager = main_db.get_context_manager(context)
+        self.move_to('mysql+mysqlconnector://u:p@h/d')
+        with mock.patch.dict(sys.modules, {
+                'mysql': mock.Mock(), 'mysql.connector': mock.Mock()}):
+            self.assertIs(manager, self.of_cell()._manager)
+
+    def test_password_with_escapes(self):
+        """As the driver gets it, with each SQLAlchemy."""
+        password = 'a%25b@c/d+e f'
+        self.move_to(
+            f'mysql+pymysql://u:{parse.quote(password, safe="")}@h/d')
+        self.assertEqual(password, self.engine().url.password)
+        self.assertEqual(
+            password, self.engine().dialect.create_connect_args(
+                self.engine().url)[1]['password'])
+
     def test_not_in_the_pool_of_nova(self):
         self.move_to('mysql+pymysql://u:s3cret@h/d?read_timeout=99')
         self.override('database', max_pool_size=50, max_overflow=50,
                       connection_parameters='write_timeout=88&charset=utf8')
         engine = self.engine(7)
-        self.assertEqual((4, 0, 7), (
+        self.assertEqual((4, 0, 8), (
             engine.pool.size(), engine.pool._max_overflow,
             engine.pool._timeout))
         self.assertEqual(
             {'read_timeout': '99', 'write_timeout': '88',
-             'connect_timeout': '7', 'charset': 'utf8'},
+             'connect_timeout': '8', 'charset': 'utf8'},
             dict(engine.url.query))
         self.assertNotIn('s3cret', self.log.output)
+
+    def test_unshared_reads_have_another_pool(self):
+        self.move_to('mysql+pymysql://u@h/d')
+        engine = self.engine(7, cell_databases.UNSHARED)
+        self.assertIsNot(self.engine(7).pool, engine.pool)
+        self.assertEqual(
+            (4, 8), (engine.pool.size(), engine.pool._max_overflow))
 
     def test_child_has_its_own(self):
         """And does not close what its parent uses."""
@@ -122,6 +153,48 @@ class ServerMixin:
                 self.assertEqual(
                     seconds + 1, int(self.read(self.limit, seconds)))
 
+    def test_unshared_reads_keep_nobody_waiting(self):
+        """However many there are, and however long they take."""
+        go, begun = threading.Event(), []
+        self.addCleanup(go.set)
+
+        def look(connection, nodes):
+            begun.append(connection.exec_driver_sql('SELECT 1').scalar())
+            self.assertTrue(go.wait(60))
+            return True
+
+        def read(connection, nodes):
+            return connection.exec_driver_sql('SELECT 1').scalar()
+
+        def reader(read, *question):
+            return cell_reader.CellReader(
+                self.context, [(self.cell, [])], read, 60, *question)
+
+        looks = [reader(look) for _ in range(64)]
+        while len(begun) < cell_databases.UNSHARED:
+            # As long as a test may take.
+            time.sleep(0.001)
+        self.assertEqual(
+            {self.cell.uuid: 1}, reader(read, 'shared').answers(
+                [self.cell.uuid]))
+        self.assertEqual(cell_databases.UNSHARED, len(begun))
+        go.set()
+        self.assertEqual(
+            [{self.cell.uuid: True}] * 64,
+            [one.answers([self.cell.uuid]) for one in looks])
+
+    def test_api_database(self):
+        """Nova's options, but for its pool."""
+        self.override('api_database', connection=self.url(0).set(
+            query={}).render_as_string(hide_password=False))
+        database = cell_databases.of_api(3)
+        self.assertIsNot(
+            api_db.context_manager, database._manager)
+        with database.connect() as connection:
+            self.assertEqual(4, int(
+                connection.exec_driver_sql(self.limit).scalar()))
+            self.assertEqual(4, connection.engine.pool.size())
+
     def test_closed_when_replaced(self):
         engine = self.engine()
         self.read('SELECT 1')
@@ -139,6 +212,27 @@ class TestDatabasesPostgreSQL(
         ServerMixin, DatabasesTestCase, servers.PostgreSQLMixin):
     limit = ("SELECT setting::int / 1000 FROM pg_settings "
              "WHERE name = 'statement_timeout'")
+
+    def test_line_of_what_is_read(self):
+        """A descriptor of our own, whether the connection is new or not."""
+        database = self.of_cell()
+        joined = threading.Event()
+        later = time.monotonic() + 60
+
+        def read(connection, nodes):
+            joined.wait(60)
+            number = connection.connection.fileno()
+            return number, batch.line, os.path.sameopenfile(
+                number, batch.line)
+
+        for _ in range(3):
+            joined.clear()
+            batch = database.reads.join('line', read, [], later, self.context)
+            joined.set()
+            number, line, same = database.reads.wait(batch, later)
+            self.assertTrue(same)
+            self.assertNotEqual(number, line)
+            self.assertIsNone(batch.line)
 
     def test_what_hangs_is_ended(self):
         """The driver has no timeout, and the server might be frozen."""

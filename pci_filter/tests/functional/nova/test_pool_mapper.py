@@ -161,6 +161,18 @@ class TestReadAhead(PoolMapperTestCase):
                 self.assertEqual(reads, len(self.reads))
                 self.manager.refresh_cells_caches()
 
+    def test_requested_cell_has_another_url(self):
+        """nova-conductor's [database]connection need not be ours."""
+        cell = self.cloud.cells[1].obj_clone()
+        cell.database_connection = 'mysql+pymysql://nobody@nowhere.invalid/x'
+        for cross in (False, True):
+            destination = nova_objects.Destination(
+                cell=cell, allow_cross_cell_move=cross)
+            hosts = self.ask(
+                self.uuids(), requested_destination=destination)
+            self.assertEqual((5, 5), (hosts['host1'], hosts['host3']))
+        self.assertNotIn('nowhere', self.log.output)
+
     def test_destination_without_a_cell(self):
         self.assertEqual({f'host{n}': 5 for n in range(4)}, self.ask(
             self.uuids(), requested_destination=nova_objects.Destination(

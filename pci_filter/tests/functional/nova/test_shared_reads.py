@@ -170,6 +170,27 @@ class TestSharedReads(base.NovaTestCase):
         self.assertEqual(1, self.database.abandoned)
         self.assertEqual(3, len(self.begun))
 
+    def test_what_hangs_for_good_is_bounded(self):
+        """Then the pool has no more connections for who comes."""
+        most = shared_reads._MOST_HANGING
+        for _ in range(most + 3):
+            batch = self.join()
+            self.wait_for_begin()
+            batch.deadline = 0
+        self.join()
+        self.wait_for_begin()
+        self.assertEqual(most, self.database.abandoned)
+        self.let_go(most + 4)
+        while self.reads._busy:
+            time.sleep(0.001)
+        # As before when they have ended.
+        self.join().deadline = 0
+        self.wait_for_begin()
+        self.join()
+        self.wait_for_begin()
+        self.assertEqual(most + 1, self.database.abandoned)
+        self.let_go(2)
+
     def test_who_waits_notices_that_all_gave_up(self):
         """Nobody else needs to come."""
         self.join(seconds=0.2)
