@@ -14,17 +14,23 @@
 
 For each host of a request Nova parses ``compute_nodes.pci_stats`` and makes a
 PciDeviceStats of it. The pools of the rows take its place, so both would be
-thrown away. What Nova alone would see is the same, only later.
+thrown away. It also parses ``compute_nodes.numa_topology``, which takes longer
+than all else that it does for a host, and into which nobody looks unless the
+guest has NUMA nodes. What Nova alone would see is the same, only later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import copy
+import enum
 import functools
 import typing
 
 from nova.objects import base
+from nova.objects import numa
 from nova.objects import pci_device_pool
 from nova.scheduler import host_manager
 from oslo_log import log as logging
@@ -36,8 +42,17 @@ LOG = logging.getLogger(__name__)
 
 _changes = changes.Changes()
 
-#: In the place of stats that nobody has asked for yet.
-_UNMADE: typing.Final = object()
+
+class _Unmade(enum.Enum):
+    """What is in the place of what nobody has asked for yet.
+
+    Even a deep copy of a member is that member.
+    """
+
+    UNMADE = enum.auto()
+
+
+_UNMADE: typing.Final = _Unmade.UNMADE
 
 #: Attribute of another package's HostState: Nova's stats that pools replaced.
 _REPLACED: typing.Final = 'pci_filter_replaced_stats'
@@ -92,8 +107,59 @@ class UnreadSummary(pci_device_pool.PciDevicePoolList):
             objects=copy.deepcopy(list(self.objects), memo))
 
 
+class UnreadTopology(numa.NUMATopology):
+    """A NUMA topology that is parsed when its cells are first looked at.
+
+    To Nova it has them all the time. What cannot be parsed raises then what
+    Nova would have raised for all requests.
+
+    :param text: ``compute_nodes.numa_topology``
+    """
+
+    def __init__(self, text: str = '') -> None:
+        # Without a text it is going to be filled, as a copy is.
+        super().__init__()
+        self._text = text
+
+    @classmethod
+    def obj_name(cls) -> str:
+        """Return the name of what this is to all others."""
+        return 'NUMATopology'
+
+    def obj_attr_is_set(self, attrname: str) -> bool:
+        """Tell that there are cells, which whoever looks at them gets."""
+        return attrname == 'cells' or bool(super().obj_attr_is_set(attrname))
+
+    def obj_what_changed(self) -> set[str]:
+        """Return what the stored topology says of that."""
+        len(self)
+        return set(super().obj_what_changed())
+
+    def obj_load_attr(self, attrname: str) -> None:
+        """Parse the topology.
+
+        :raises Exception: what Nova raises if it cannot be parsed
+        """
+        # Its cells, and what is noted of changes.
+        self.__dict__.update(
+            numa.NUMATopology.obj_from_db_obj(self._text).__dict__)
+
+    def __bool__(self) -> bool:
+        # NUMATopologyFilter asks for it whatever the guest is.
+        return 'NUMACell' in self._text or len(self) > 0
+
+    def __deepcopy__(self, memo: typing.Any) -> typing.Any:
+        # Nova copies it with each PciDeviceStats that it asks.
+        if super().obj_attr_is_set('cells'):
+            return super().__deepcopy__(memo)
+        return type(self)(self._text)
+
+
 class HostState(host_manager.HostState):
-    """Nova's HostState, with ``pci_stats`` made when first asked for."""
+    """Nova's HostState, with what is costly made when first asked for.
+
+    That is ``pci_stats``, and what is in ``numa_topology``.
+    """
 
     #: The summary in which nobody has looked yet, and what makes Nova's
     #: PciDeviceStats of it; None before the compute node has reported.
@@ -153,31 +219,47 @@ class HostState(host_manager.HostState):
     def _update_from_compute_node(
         self, compute: typing.Any, *args: typing.Any, **kwargs: typing.Any,
     ) -> None:
-        made: typing.Any
         before = self._pci_stats
-        try:
-            summary = compute.pci_device_pools
-            compute.pci_device_pools = None
-        except Exception:
-            # There is none to put aside, which Nova may not mind.
+        with _put_aside(compute, 'pci_device_pools') as summary, _put_aside(
+                compute, 'numa_topology') as topology:
             super()._update_from_compute_node(compute, *args, **kwargs)
-            made = self._pci_stats
-            if made is not before:
-                self._summary = made.to_device_pools_obj()
-                self._make_stats = lambda: made
+        made: typing.Any = self._pci_stats
+        if made is before:
+            # Nova has ignored what was reported.
             return
-        try:
-            super()._update_from_compute_node(compute, *args, **kwargs)
-        finally:
-            compute.pci_device_pools = summary
-        made = self._pci_stats
-        if made is not before:
+        if topology is not _UNMADE and topology:
+            self.numa_topology = made.numa_topology = UnreadTopology(topology)
+        if summary is _UNMADE:
+            self._summary = made.to_device_pools_obj()
+            self._make_stats = lambda: made
+        else:
             # Nova made it of nothing, which costs next to nothing.
-            self._summary = summary
             stats_class: typing.Any = type(made)
+            self._summary = summary
             self._make_stats = functools.partial(
                 stats_class, made.numa_topology, stats=summary)
             self._pci_stats = _UNMADE
+
+
+@contextlib.contextmanager
+def _put_aside(compute: typing.Any, name: str) -> Iterator[typing.Any]:
+    """Let Nova see None in the place of what a compute node has reported.
+
+    :param compute: nova.objects.ComputeNode
+    :param name: of the attribute
+    :returns: what it was; _UNMADE if there is none to put aside, which Nova
+        may not mind
+    """
+    try:
+        value = getattr(compute, name)
+        setattr(compute, name, None)
+    except Exception:
+        yield _UNMADE
+        return
+    try:
+        yield value
+    finally:
+        setattr(compute, name, value)
 
 
 def replace_stats(host_state: typing.Any, pools: typing.Any) -> None:

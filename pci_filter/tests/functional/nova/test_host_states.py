@@ -13,12 +13,16 @@
 """HostStates that read the summary late: nobody sees a difference."""
 
 import copy
+import datetime
 
 import fixtures
 from nova import exception as nova_exception
 from nova import objects as nova_objects
+from nova.objects import numa
 from nova.objects import pci_device_pool
 from nova.pci import stats
+from oslo_utils import timeutils
+from oslo_versionedobjects import exception as versioned_exception
 
 from pci_filter.fixture import scheduling
 from pci_filter import objects
@@ -365,3 +369,162 @@ class TestUnreadSummary(HostStatesTestCase):
         self.assertIs(pci_device_pool.PciDevicePoolList, type(pools))
         self.assertEqual(1, len(pools))
         self.assertEqual([], list(pci_device_pool.from_pci_stats(None)))
+
+
+class TestTopology(HostStatesTestCase):
+    """``compute_nodes.numa_topology``, which most requests do not need."""
+
+    FILTERS = ('PciPassthroughFilter', 'NUMATopologyFilter')
+
+    def setUp(self):
+        super().setUp()
+        self.read = []
+        original = numa.NUMATopology.obj_from_db_obj.__func__
+
+        def obj_from_db_obj(cls, text):
+            self.read.append(cls.__name__)
+            return original(cls, text)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.objects.numa.NUMATopology.obj_from_db_obj',
+            classmethod(obj_from_db_obj)))
+        self.text = scheduling.host_numa_topology([0, 1])._to_json()
+        for name in self.cloud.hosts:
+            self.report(name, self.text)
+        self.manager = self.our_manager(self.FILTERS)
+
+    def numa_spec(self, **fields):
+        return scheduling.request_spec(
+            [base.vf_request(**fields)],
+            numa_topology=scheduling.instance_numa_topology([0]))
+
+    def report(self, name, text):
+        """Let a host have a topology; return its ComputeNode."""
+        host = self.cloud.hosts[name]
+        with self.cloud.transaction(host.cell) as context:
+            node = host.load_node(context)
+            node.numa_topology = text
+            node.save()
+        return node
+
+    def ask(self, manager, spec):
+        return scheduling.passing_hosts(
+            manager, scheduling.host_states(manager, spec), spec)
+
+    def test_not_read_without_numa(self):
+        for requests in [], [base.vf_request()]:
+            spec = scheduling.request_spec(requests)
+            states = scheduling.host_states(self.manager, spec)
+            self.assertEqual({'few', 'many', 'some'}, scheduling.passing_hosts(
+                self.manager, states, spec))
+            self.manager.get_weighed_hosts(states, spec)
+            states[0].consume_from_request(spec)
+            self.assertEqual([], self.read)
+
+    def test_as_nova_reads_it(self):
+        expected = {
+            state.host: _ordered(state.numa_topology.obj_to_primitive())
+            for state in self.states(self.theirs)}
+        self.read.clear()
+        states = self.states(self.manager)
+        for state in states:
+            for _ in range(2):
+                self.assertEqual(expected[state.host], _ordered(
+                    state.numa_topology.obj_to_primitive()))
+            self.assertIsInstance(state.numa_topology, numa.NUMATopology)
+        self.assertEqual(len(states), len(self.read))
+
+    def test_read_once_for_a_guest_with_numa(self):
+        for policy in 'legacy', 'socket':
+            self.read.clear()
+            self.assertEqual({'few', 'many', 'some'}, self.ask(
+                self.manager, self.numa_spec(numa_policy=policy)))
+            self.assertEqual(3, len(self.read))
+
+    def test_consumed(self):
+        spec = self.numa_spec()
+        state, *_ = scheduling.host_states(self.manager, spec)
+        reported = state.numa_topology
+        copied = copy.copy(state)
+        state.consume_from_request(spec)
+        self.assertIs(reported, copied.numa_topology)
+        before, after = (
+            sum(cell.memory_usage for cell in topology.cells)
+            for topology in (reported, state.numa_topology))
+        self.assertEqual(
+            before + spec.numa_topology.cells[0].memory, after)
+
+    def test_reported_again(self):
+        """What is older than what is known is ignored, as Nova does."""
+        state, *_ = self.states(self.manager)
+        topology = state.numa_topology
+        node = self.report(state.host, self.text)
+        for reported, expected in ((None, None), (self.text, topology)):
+            state.updated = None
+            node.numa_topology = reported
+            state.update(compute=node)
+            self.assertEqual(reported, node.numa_topology)
+            self.assertEqual(
+                expected and _ordered(expected.obj_to_primitive()),
+                state.numa_topology and _ordered(
+                    state.numa_topology.obj_to_primitive()))
+        node.updated_at = timeutils.utcnow(with_timezone=True)
+        state.updated = node.updated_at + datetime.timedelta(days=1)
+        topology, node.numa_topology = state.numa_topology, None
+        state.update(compute=node)
+        self.assertIs(topology, state.numa_topology)
+
+    def test_garbage(self):
+        """Nova fails all requests; ours those that need it."""
+        self.report('few', self.text.replace('NUMATopology', 'Other'))
+        spec = scheduling.request_spec([base.vf_request()])
+        unsupported = versioned_exception.UnsupportedObjectError
+        self.assertRaises(unsupported, self.ask, self.theirs, spec)
+        self.assertEqual(
+            {'few', 'many', 'some'}, self.ask(self.manager, spec))
+        self.assertRaises(
+            unsupported, self.ask, self.manager, self.numa_spec())
+
+    def test_like_the_one_of_nova(self):
+        """Whoever compares or sends it need not know."""
+        original = numa.NUMATopology.obj_from_db_obj(self.text)
+
+        def made():
+            return host_states.UnreadTopology(self.text)
+
+        # Its cells differ from themselves, unlike no cells from some.
+        topology = made()
+        topology.cells = original.cells
+        self.assertEqual(topology, original)
+        self.assertEqual(original, topology)
+        self.assertNotEqual(made(), numa.NUMATopology(cells=[]))
+        self.assertIn('cells', made())
+        self.assertEqual(len(original), len(made()))
+        self.assertEqual(original.has_threads, made().has_threads)
+        self.assertEqual(
+            original.obj_what_changed(), made().obj_what_changed())
+        self.assertEqual(
+            _ordered(original.obj_to_primitive()),
+            _ordered(made().obj_to_primitive()))
+        self.assertEqual(
+            _ordered(original.obj_to_primitive()),
+            _ordered(made().obj_clone().obj_to_primitive()))
+        empty = numa.NUMATopology(cells=[])
+        self.assertFalse(host_states.UnreadTopology(empty._to_json()))
+
+    def test_host_without(self):
+        self.report('few', None)
+        self.assertEqual({'many', 'some'}, self.ask(
+            self.manager, self.numa_spec()))
+        self.assertEqual([None], [
+            state.numa_topology for state in self.states(self.manager)
+            if state.host == 'few'])
+
+    def test_copied(self):
+        spec = self.numa_spec(numa_policy='socket')
+        state, *_ = scheduling.host_states(self.manager, spec)
+        copied = copy.deepcopy(state)
+        self.assertEqual(
+            _ordered(state.numa_topology.obj_to_primitive()),
+            _ordered(copied.numa_topology.obj_to_primitive()))
+        self.assertEqual(state.pci_stats.sockets, copied.pci_stats.sockets)
