@@ -114,10 +114,9 @@ Choose ``reject`` if a wrong promise costs you more than an unused host.
         help="""
 For how many seconds a request waits for the device rows of a cell.
 
-They are counted from the begin of the request. When they are over,
-``on_load_failure`` decides for the hosts of the cell. If it took Nova longer
-to load the compute nodes, the request waits for the rows for 5 seconds more at
-most.
+They are read while Nova loads the compute nodes, and the seconds are counted
+from when it has. When they are over, ``on_load_failure`` decides for the hosts
+of the cell.
 
 The cells are read by connections that nobody else uses, at most 16 to each
 cell and worker. A database that takes a second longer than this to answer is

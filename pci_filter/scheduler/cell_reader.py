@@ -24,6 +24,8 @@ from collections.abc import Sequence
 import time
 import typing
 
+from nova import context as nova_context
+
 from pci_filter.scheduler import cell_databases
 from pci_filter.scheduler import shared_reads
 
@@ -76,14 +78,20 @@ class CellReader:
         :param cell_uuids: the cells; those that were not asked are left out
         :param deadline: how long, by time.monotonic(); unless told, for the
             timeout from when they were asked
-        :returns: what was read, or what failed, by the cell's UUID
+        :returns: what was read, or what failed, by the cell's UUID. A failure
+            that came after the timeout is told as no answer: drivers and
+            servers, which end what hangs, have many words for it.
         """
         deadline = self.deadline if deadline is None else deadline
         found: Answers = {}
         for cell_uuid in cell_uuids:
             if cell_uuid in self._asked:
                 reads, batch = self._asked[cell_uuid]
-                found[cell_uuid] = reads.wait(batch, deadline)
+                answer = reads.wait(batch, deadline)
+                if isinstance(answer, BaseException) and (
+                        batch.ended > self.deadline):
+                    answer = nova_context.did_not_respond_sentinel
+                found[cell_uuid] = answer
         return found
 
     def answers_so_far(self) -> Answers:

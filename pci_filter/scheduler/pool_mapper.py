@@ -44,10 +44,6 @@ from pci_filter.tags import base
 _CELLS_AHEAD: typing.Final = 8
 _UUIDS_AHEAD: typing.Final = 10_000
 
-#: Seconds to wait for a cell, unless load_timeout is less, when Nova has used
-#: up the time of the request.
-_LEAST: typing.Final = 5
-
 #: Seconds that words in a log line are worth to whoever waits for the answer.
 _FOR_WORDS: typing.Final = 1
 
@@ -210,13 +206,15 @@ class PoolMapper:
         began: float,
     ) -> None:
         cells = self._cells = request_specs.cells_by_uuid(manager, spec_obj)
+        # What Nova took does not count: a worker that serves many requests
+        # at once takes long for all that it does.
         answers = reader.answers(
-            by_cell, self._deadline(began)) if reader else {}
+            by_cell, time.monotonic() + self._timeout) if reader else {}
         missing = by_cell.keys() - answers.keys()
         if missing:
             answers |= self._read_now(
                 context, cells, {uuid: by_cell[uuid] for uuid in missing},
-                spec_obj, began)
+                spec_obj)
         make = host_pools.maker(
             self.tag_sources, self.failures, spec_obj)
         for cell_uuid, of_cell in by_cell.items():
@@ -235,7 +233,6 @@ class PoolMapper:
         cells: Mapping[str, typing.Any],
         by_cell: Mapping[str, _Hosts],
         spec_obj: typing.Any,
-        began: float,
     ) -> cell_reader.Answers:
         """Ask cells for the hosts that are known to be there."""
         try:
@@ -247,18 +244,9 @@ class PoolMapper:
                 if cell_uuid in cells}
             return host_pools.reader(
                 self.tag_sources, context, wanted, spec_obj, self._timeout,
-            ).answers(wanted, self._deadline(began))
+            ).answers(wanted)
         except Exception as error:
             return dict.fromkeys(by_cell, error)
-
-    def _deadline(self, began: float) -> float:
-        """Return until when a request waits that begins to wait now.
-
-        What Nova took it has not waited for us.
-        """
-        now = time.monotonic()
-        return min(now + self._timeout, max(
-            began + self._timeout, now + min(_LEAST, self._timeout)))
 
     def _map_cell(
         self, cell: typing.Any, cell_uuid: str, hosts: _Hosts,

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from concurrent import futures
 import contextvars
 import functools
+import math
 import os
 import threading
 import time
@@ -113,6 +114,8 @@ class Batch:
         self.requests = 0
         #: When the last of them gives up, by time.monotonic().
         self.deadline = 0.0
+        #: When there was an answer, by time.monotonic().
+        self.ended = math.inf
         #: Whether the connections were abandoned for it.
         self.is_given_up = False
         #: A descriptor of the connection while something is waited for there.
@@ -287,5 +290,6 @@ class SharedReads:
             if self._current.get(batch.question) is batch:
                 del self._current[batch.question]
                 following = self._begin(batch.question)
+        batch.ended = time.monotonic()
         batch.answer.set_result(answer)
         return following
