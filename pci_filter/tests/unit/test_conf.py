@@ -13,14 +13,45 @@
 """The [pci_filter] section as operators and tools see it."""
 
 import os
+import pathlib
+import re
 import tempfile
 
 import ddt
 from oslo_config import cfg
 from oslo_config import generator
 
+import pci_filter
 from pci_filter import conf
 from pci_filter.tests import base
+
+README = pathlib.Path(pci_filter.__file__).resolve().parent.parent.joinpath(
+    'README.rst')
+
+
+def readme_options():
+    """Return what the README says is the default of each option."""
+    _, _, section = README.read_text(encoding='utf-8').partition(
+        '\nOptions\n=======\n')
+    _, _, body, _ = re.split(
+        r'^=+ +=+ +=+\n', section, maxsplit=3, flags=re.MULTILINE)
+    second, third = (column.start() for column in re.finditer(
+        r'(?<= )=', re.search(r'^=+ +=+ +=+$', section, re.MULTILINE)[0]))
+    found = {}
+    for line in body.splitlines():
+        option, default = line[:second].strip(), line[second:third].strip()
+        if option:
+            name = option.strip('`')
+            found[name] = default
+        else:
+            found[name] = f'{found[name]} {default}'.strip()
+    return found
+
+
+def in_words(default):
+    """Return a default as the README writes it."""
+    values = default if isinstance(default, list) else [default]
+    return ', '.join(f'``{str(value).lower()}``' for value in values)
 
 
 @ddt.ddt
@@ -93,6 +124,18 @@ class TestConf(base.UnitTestCase):
         (_, opts), = conf.list_opts()
         for opt in opts:
             self.assertTrue(opt.help.strip(), opt.name)
+
+    def test_readme_has_every_option(self):
+        (_, opts), = conf.list_opts()
+        found = readme_options()
+        self.assertEqual({opt.dest for opt in opts}, set(found))
+        for opt in opts:
+            if opt.default in (None, []):
+                # It says so, or what is used then.
+                self.assertRegex(found[opt.dest], '^(empty|in|those of)')
+            else:
+                self.assertEqual(
+                    in_words(opt.default), found[opt.dest], opt.dest)
 
     def test_generator_writes_a_sample(self):
         parsed = cfg.ConfigOpts()

@@ -218,3 +218,12 @@ class TestOtherNova(base.NovaTestCase):
         line, = self.log_lines('WARNING pci_filter')
         self.assertRegex(line, documented.pattern('other-nova-unreserved'))
         self.assertIn(hook.NOT_RESERVED, line)
+
+    def test_placement_is_asked_otherwise(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.scheduler.client.report.SchedulerReportClient.'
+            'get_allocation_candidates', fixtures.MonkeyPatch.delete))
+        self.our_manager()
+        line, = self.log_lines('WARNING pci_filter')
+        self.assertRegex(line, documented.pattern('other-nova-unwidened'))
+        self.assertIn(hook.NOT_WIDENED, line)
