@@ -53,13 +53,18 @@ def say_active(options: cfg.ConfigOpts.GroupAttr) -> None:
         'version': importlib.metadata.version('pci_filter'),
         'filter': FILTER, 'sources': ','.join(options.tag_sources),
         'decides': options.on_load_failure, 'load_for': options.load_for,
+        'timeout': options.load_timeout,
+        'narrow': str(options.narrow).lower(),
+        'widen_to': options.widen_to,
         'reservations': options.reservations}
     if _changes.changed('active', tuple(values.values())):
         LOG.info(
             'pci_filter active: version=%(version)s. %(filter)s of pci_filter '
             'decides PCI requests from pci_devices, with '
             'tag_sources=%(sources)s on_load_failure=%(decides)s '
-            'load_for=%(load_for)s reservations=%(reservations)s', values)
+            'load_for=%(load_for)s load_timeout=%(timeout)s '
+            'narrow=%(narrow)s widen_to=%(widen_to)s '
+            'reservations=%(reservations)s', values)
 
 
 def say_overruled(available: Sequence[str], enabled: Sequence[str]) -> None:

@@ -79,17 +79,20 @@ class TestWhoDecides(base.NovaTestCase):
             f' version={importlib.metadata.version("pci_filter")}. '
             'PciPassthroughFilter of pci_filter decides PCI requests from '
             'pci_devices, with tag_sources=pci_devices,device_spec,pci_stats '
-            'on_load_failure=summary load_for=pci_requests '
-            'reservations=local', line)
+            'on_load_failure=summary load_for=pci_requests load_timeout=10 '
+            'narrow=true widen_to=20 reservations=local', line)
 
     def test_active_with_other_options(self):
         self.our_manager(
             on_load_failure='reject', load_for='all_requests',
-            reservations='none', tag_sources=['pci_devices'])
+            reservations='none', tag_sources=['pci_devices'],
+            load_timeout=3, narrow=False, widen_to=0)
         line, = self.log_lines(SAYS)
         self.assertTrue(line.endswith(
             ' tag_sources=pci_devices on_load_failure=reject '
-            'load_for=all_requests reservations=none'), line)
+            'load_for=all_requests load_timeout=3 narrow=false widen_to=0 '
+            'reservations=none'), line)
+        self.assertRegex(line, documented.pattern('active'))
 
     def test_lines_reversed(self):
         for _ in range(2):
