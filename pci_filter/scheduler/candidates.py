@@ -10,12 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Count the allocation candidates of a request, before any filter ran."""
+"""What placement named for a request, before any filter ran."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+import contextlib
+import contextvars
 import typing
 
 import nova.conf
@@ -25,6 +27,43 @@ LOG = logging.getLogger(__name__)
 
 #: Attribute of a HostState: the _Count of its request.
 _COUNT: typing.Final = 'pci_filter_candidates'
+
+
+class PlacementList(typing.NamedTuple):
+    """What placement named when it was asked once.
+
+    :param given: how many allocation requests
+    :param is_cut: whether it may have left out some that matter, even with
+        what it named when it was asked for more hosts
+    :param asked: how many more hosts that can have the devices it was asked
+        for
+    :param beyond: how many more there are; None if that is not known
+    """
+
+    given: int
+    is_cut: bool
+    asked: int = 0
+    beyond: int | None = None
+
+
+#: Those of the request that is served in this thread.
+_lists: contextvars.ContextVar[list[PlacementList]] = contextvars.ContextVar(
+    'pci_filter_placement_lists')
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[None]:
+    """Remember meanwhile what :func:`note` is told."""
+    token = _lists.set([])
+    try:
+        yield
+    finally:
+        _lists.reset(token)
+
+
+def note(found: PlacementList) -> None:
+    """Remember what placement has named for the request of this thread."""
+    _lists.get([]).append(found)
 
 
 class _Count:
@@ -56,18 +95,33 @@ def advice(host_state: typing.Any, left: int, left_out: int = 0) -> str:
     """Return what to do if placement may have cut its list, else nothing.
 
     Placement does not say whether it did. It has if it gave as many
-    allocation requests as it may, or it had exactly as many. Those for hosts
-    of which there is no HostState are not known here.
+    allocation requests as it may, or it had exactly as many. If nobody has
+    noted that, those that are left tell it; those for hosts of which there is
+    no HostState are not known here then.
 
     :param host_state: any HostState of the request, None if it has none
     :param left: how many candidates there are at least
     :param left_out: how many hosts there are beside those of the HostStates
     """
-    count = getattr(host_state, _COUNT, None)
-    known = left_out + max(left, count.total if count else 0)
     limit = nova.conf.CONF.scheduler.max_placement_results
-    if known < limit:
+    lists = _lists.get([])
+    if not lists:
+        count = getattr(host_state, _COUNT, None)
+        known = left_out + max(left, count.total if count else 0)
+        return _raise_limit(known, limit) if known >= limit else ''
+    cut = [one for one in lists if one.is_cut]
+    if not cut:
         return ''
-    return (f' Placement gave at least {known} allocation requests, and '
+    most = max(cut, key=lambda one: one.beyond or 0)
+    if most.beyond is None or most.asked >= most.beyond:
+        return _raise_limit(most.given, limit)
+    return (f' Placement gave {most.given} allocation requests, and '
+            f'[scheduler]max_placement_results is {limit}: it was asked for '
+            f'{most.asked} of {most.beyond} other hosts that can have the '
+            'devices. Raise [pci_filter]widen_to.')
+
+
+def _raise_limit(given: int, limit: int) -> str:
+    return (f' Placement gave at least {given} allocation requests, and '
             f'[scheduler]max_placement_results is {limit}: it may have left '
             'out hosts that have the devices. Raise that option.')

@@ -25,6 +25,7 @@ its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import time
 import typing
@@ -53,6 +54,25 @@ _PATIENCE: typing.Final = 5
 #: Seconds for which a cell is not asked that has not answered: each request
 #: would wait for it, and a busy database would have more to do.
 _REST: typing.Final = 60
+
+
+class Fitting(typing.NamedTuple):
+    """The compute nodes that can pass, of all enabled cells.
+
+    :param needs: what they have
+    :param by_cell: their UUIDs, by that of the cell; cells that did not
+        answer are missing
+    :param is_complete: whether none is missing
+    """
+
+    needs: Sequence[necessary.Need]
+    by_cell: Mapping[str, set[str]]
+    is_complete: bool
+
+    @property
+    def everywhere(self) -> set[str]:
+        """Those of all cells."""
+        return set().union(*self.by_cell.values())
 
 
 class Prefilter:
@@ -115,10 +135,8 @@ class Prefilter:
 
     def fitting_everywhere(
         self, context: typing.Any, manager: typing.Any, spec_obj: typing.Any,
-    ) -> set[str] | None:
+    ) -> Fitting | None:
         """Return the compute nodes that can pass, of all enabled cells.
-
-        Those of cells that do not answer are missing.
 
         :param context: the request context
         :param manager: the HostManager
@@ -128,10 +146,10 @@ class Prefilter:
         needs = _needs(spec_obj)
         if not needs:
             return None
-        cells = [cell for cell in request_specs.cells_to_ask(
-            manager, spec_obj) if not self._rests(cell)]
-        found = self._fitting(context, cells, needs, None)
-        return set().union(*found.values())
+        cells = request_specs.cells_to_ask(manager, spec_obj)
+        found = self._fitting(context, [
+            cell for cell in cells if not self._rests(cell)], needs, None)
+        return Fitting(needs, found, len(found) == len(cells))
 
     def _fitting(
         self, context: typing.Any, cells: Sequence[typing.Any],

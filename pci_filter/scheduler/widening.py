@@ -35,6 +35,7 @@ import nova.conf
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from pci_filter.scheduler import candidates
 from pci_filter.scheduler import failures
 from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import request_specs
@@ -61,7 +62,7 @@ class Widener:
 
     def fitting(
         self, context: typing.Any, manager: typing.Any, spec_obj: typing.Any,
-    ) -> set[str] | None:
+    ) -> prefilter.Fitting | None:
         """Return the compute nodes of all cells that can fit.
 
         :returns: None if that is not known
@@ -86,6 +87,7 @@ class _Request:
         self._widener = widener
         self._manager = manager
         self._spec_obj = spec_obj
+        self._fitting: prefilter.Fitting | None = None
 
     def widen(
         self, found: typing.Any, context: typing.Any, resources: typing.Any,
@@ -99,47 +101,61 @@ class _Request:
         :param ask: asks it for something else
         """
         try:
-            return self._widen(found, context, resources, ask)
+            given = len(found[0] or ()) if found else 0
+            is_full = given >= nova.conf.CONF.scheduler.max_placement_results
+            noted = candidates.PlacementList(given, is_full)
+            try:
+                if is_full:
+                    found, noted = self._widen(found, context, resources, ask)
+            finally:
+                candidates.note(noted)
         except Exception as error:
             LOG.debug('Placement is not asked for more hosts: %s',
                       failures.failure_text(error))
-            return found
+        return found
 
     def _widen(
-        self, found: typing.Any, context: typing.Any, resources: typing.Any,
+        self, found: Candidates, context: typing.Any, resources: typing.Any,
         ask: Callable[[typing.Any], typing.Any],
-    ) -> typing.Any:
-        limit = nova.conf.CONF.scheduler.max_placement_results
-        if not found or len(found[0] or ()) < limit:
-            return found
+    ) -> tuple[Candidates, candidates.PlacementList]:
         requests, summaries, version = found
-        fitting = self._widener.fitting(
-            context, self._manager, self._spec_obj)
-        if fitting is None:
-            return found
+        given = len(requests)
+        if self._fitting is None:
+            self._fitting = self._widener.fitting(
+                context, self._manager, self._spec_obj)
+        if self._fitting is None:
+            return found, candidates.PlacementList(given, True)
+        fitting = self._fitting.everywhere
         named = fitting & summaries.keys()
         beyond = sorted(fitting - named)
         # Not the same ones each time: that is what is wrong with the list.
         chosen = random.sample(
             beyond, max(0, min(self._widener.most - len(named), len(beyond))))
-        if not chosen:
-            return found
         requests, summaries = list(requests), dict(summaries)
-        for node_uuid in chosen:
-            more = ask(_in_tree(resources, node_uuid))
+        answers = [ask(_in_tree(resources, uuid)) for uuid in chosen]
+        for more in answers:
             if more and more[0]:
                 requests += more[0]
                 summaries.update(more[1])
-        LOG.debug(
-            'Placement named %(limit)d candidates, which is its limit. '
-            '%(named)d of their hosts, and %(beyond)d others, can have the '
-            'devices for instance %(instance)s. Of %(chosen)d of those that '
-            'it was asked for it named %(got)d candidates.',
-            {'limit': len(found[0]), 'named': len(named),
-             'beyond': len(beyond), 'chosen': len(chosen),
-             'instance': self._spec_obj.instance_uuid,
-             'got': len(requests) - len(found[0])})
-        return requests, summaries, version
+        if chosen:
+            LOG.debug(
+                'Placement named %(limit)d candidates, which is its limit. '
+                '%(named)d of their hosts, and %(beyond)d others, can have '
+                'the devices for instance %(instance)s. Of %(chosen)d of '
+                'those that it was asked for it named %(got)d candidates.',
+                {'limit': given, 'named': len(named),
+                 'beyond': len(beyond), 'chosen': len(chosen),
+                 'instance': self._spec_obj.instance_uuid,
+                 'got': len(requests) - given})
+        # None is what Nova makes of an error.
+        is_known = self._fitting.is_complete and all(
+            more and more[0] is not None for more in answers)
+        # It may have left out candidates of a host that it names, and with
+        # devices in placement one may do where others do not.
+        is_cut = not is_known or len(chosen) < len(beyond) or (
+            bool(named) and request_specs.is_tracked(self._spec_obj))
+        return (requests, summaries, version), candidates.PlacementList(
+            given, is_cut, len(chosen), len(beyond) if is_known else None)
 
 
 def _in_tree(resources: typing.Any, node_uuid: str) -> typing.Any:
@@ -174,6 +190,7 @@ def serving(
     token = _current.set(
         None if spec_obj is None else _Request(widener, manager, spec_obj))
     try:
-        yield
+        with candidates.noting():
+            yield
     finally:
         _current.reset(token)

@@ -15,12 +15,25 @@
 import logging
 
 import fixtures
+from nova import context as nova_context
 
 from pci_filter.fixture import scheduling
+from pci_filter.scheduler import candidates
+from pci_filter.scheduler import narrowed
+from pci_filter.scheduler import rejections
+from pci_filter.scheduler import widening
+from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import selecting
 
 
-class TestWidening(selecting.SelectingTestCase):
+def tagged_request():
+    """Return a request for GPUs that are there, with a tag that none has."""
+    return scheduling.pci_request(
+        {**selecting.GPU, 'physical_network': 'physnet1'}, alias_name='gpu')
+
+
+class WideningTestCase(selecting.SelectingTestCase):
     """Placement names three hosts of many, the same ones each time."""
 
     LIMIT = 3
@@ -29,6 +42,7 @@ class TestWidening(selecting.SelectingTestCase):
         super().setUp()
         self.override('scheduler', max_placement_results=self.LIMIT)
         self.name_first_ones()
+        self.context = nova_context.get_admin_context()
         self.asked = []
         self.placement.answer_instead = self.note
         for number in range(self.LIMIT):
@@ -56,6 +70,9 @@ class TestWidening(selecting.SelectingTestCase):
     def note(self, method, path):
         if 'allocation_candidates' in path:
             self.asked.append(path)
+
+
+class TestWidening(WideningTestCase):
 
     def schedulers(self):
         return {
@@ -134,3 +151,90 @@ class TestWidening(selecting.SelectingTestCase):
             'hosts, and 1 others, can have the devices for instance '
             f'{server.uuid}. Of 1 of those that it was asked for it named 1 '
             'candidates.', log.output)
+
+
+class TestAdvice(WideningTestCase):
+    """To raise the limit helps only if there is something beyond it."""
+
+    def advice(self, request, **options):
+        """Return the end of the line about a request that fails."""
+        self.assertRaises(
+            selecting.NoValidHost, self.select, request,
+            manager=self.scheduler(**options))
+        line, = [line for name in (rejections, narrowed)
+                 for line in self.log_lines(f'INFO {name.__name__} ')]
+        return ''.join(line.partition('Placement gave')[1:])
+
+    def test_nobody_has_any(self):
+        self.assertEqual('', self.advice(selecting.gpu_request()))
+
+    def test_all_were_asked_for(self):
+        for number in range(2):
+            self.add_gpus(f'gpu{number}', 1)
+        self.assertEqual('', self.advice(tagged_request()))
+        self.assertEqual(1 + 2, len(self.asked))
+
+    def test_some_were_asked_for(self):
+        for number in range(3):
+            self.add_gpus(f'gpu{number}', 1)
+        advice = self.advice(tagged_request(), widen_to=1)
+        self.assertRegex(advice, documented.pattern('list-widened'))
+        self.assertEqual(
+            'Placement gave 3 allocation requests, and '
+            '[scheduler]max_placement_results is 3: it was asked for 1 of 3 '
+            'other hosts that can have the devices. Raise '
+            '[pci_filter]widen_to.', advice)
+
+    def test_list_has_enough(self):
+        """Those that can have the devices are rejected for their tags."""
+        self.override('scheduler', max_placement_results=self.LIMIT + 1)
+        self.add_gpus('b', 1)
+        self.add_gpus('beyond', 1)
+        self.assertIn(' asked for 0 of 1 other hosts ', self.advice(
+            tagged_request(), widen_to=1))
+
+    def test_off(self):
+        self.add_gpus('gpu', 1)
+        self.assertRegex(
+            self.advice(selecting.gpu_request(), widen_to=0),
+            documented.pattern('list-cut'))
+
+    def test_list_was_not_cut(self):
+        self.override('scheduler', max_placement_results=self.LIMIT + 1)
+        self.assertEqual('', self.advice(selecting.gpu_request()))
+
+    def test_cell_does_not_tell(self):
+        self.add_gpus('gpu', 1)
+        with fixtures.MonkeyPatch('pci_filter.db.fitting_nodes.load',
+                                  lambda *args: 1 / 0):
+            advice = self.advice(selecting.gpu_request())
+        self.assertRegex(advice, documented.pattern('list-cut'))
+
+    def test_placement_gives_up(self):
+        """What it did not answer may have been a host that passes."""
+        self.add_gpus('gpu', 1)
+
+        def note(method, path):
+            self.note(method, path)
+            return ('503 Service Unavailable', '{}') if (
+                len(self.asked) == 2) else None
+
+        self.placement.answer_instead = note
+        self.assertRegex(self.advice(selecting.gpu_request()),
+                         documented.pattern('list-cut'))
+
+    def test_candidates_beyond_the_limit(self):
+        """It matters which it is if placement has allocated devices."""
+        host = self.add_gpus('gpu', 1)
+        request = selecting.gpu_request()
+        hosts = self.manager.host_manager
+        widener = hosts.enabled_filters[0].pool_mapper.widener
+        for groups, pattern in (([], '^$'), (
+                base.request_groups([request]),
+                documented.pattern('list-cut'))):
+            spec = self.spec(request, requested_resources=groups)
+            with widening.serving(widener, hosts, spec):
+                widening.current().widen(
+                    ([{}] * 3, {host.node_uuid: {}}, '1.36'),
+                    self.context, None, None)
+                self.assertRegex(candidates.advice(None, 3), pattern)
