@@ -157,13 +157,15 @@ rows: a host whose pools cannot be made, so that ``on_load_failure`` decides,
 is left out too if it has too few.
 
 Set it to false if another filter or weigher has to see hosts that cannot serve
-the request, and to compare. Nothing is left out if placement names fewer than
-32 providers for each cell or the request names a host, while a cell cannot be
-read, and with ``load_for = all_requests``.
+the request, and to compare. Nothing is left out if the request names a host,
+while a cell cannot be read, and with ``load_for = all_requests``. Nor is it if
+placement names fewer than 32 providers for each cell, unless its list was cut
+and the devices were counted for that (see ``widen_to``).
 
 Related options:
 
 * ``[pci_filter] load_for``
+* ``[pci_filter] widen_to``
 """),
     cfg.IntOpt(
         'widen_to',

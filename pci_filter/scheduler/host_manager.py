@@ -129,8 +129,10 @@ def _get_host_states_by_uuids(
         return call()
     times = stages.Stages()
     asked = compute_uuids
+    widened = widening.current()
     narrowed = mapper.prefilter.narrow(
-        context, manager, compute_uuids, spec_obj)
+        context, manager, compute_uuids, spec_obj,
+        widened.fitting(spec_obj) if widened else None)
     if narrowed:
         compute_uuids = narrowed.survivors
         call = functools.partial(

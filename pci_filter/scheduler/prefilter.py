@@ -74,6 +74,15 @@ class Fitting(typing.NamedTuple):
         """Those of all cells."""
         return set().union(*self.by_cell.values())
 
+    def of(
+        self, cells: Sequence[typing.Any], needs: Sequence[necessary.Need],
+    ) -> dict[str, set[str]] | None:
+        """Return those of some cells, None if that is not known."""
+        if needs != self.needs or any(
+                cell.uuid not in self.by_cell for cell in cells):
+            return None
+        return {cell.uuid: self.by_cell[cell.uuid] for cell in cells}
+
 
 class Prefilter:
     """Asks the cells of a request which compute nodes can pass at all.
@@ -92,6 +101,7 @@ class Prefilter:
     def narrow(
         self, context: typing.Any, manager: typing.Any,
         compute_uuids: Sequence[str] | None, spec_obj: typing.Any,
+        known: Fitting | None = None,
     ) -> narrowed_module.Narrowed | None:
         """Return what is left of the compute nodes.
 
@@ -99,6 +109,7 @@ class Prefilter:
         :param manager: the HostManager
         :param compute_uuids: what placement names; None for all nodes
         :param spec_obj: nova.objects.RequestSpec, which asks for devices
+        :param known: what :meth:`fitting_everywhere` has told this request
         :returns: None if all of them are to be loaded
         """
         narrowed_module.note(None)
@@ -106,7 +117,7 @@ class Prefilter:
             return None
         try:
             narrowed = self._narrow(
-                context, manager, list(compute_uuids), spec_obj)
+                context, manager, list(compute_uuids), spec_obj, known)
         except Exception as error:
             # Whatever it is, hosts are decided about without this.
             LOG.debug('All hosts are loaded: %s', failures.failure_text(error))
@@ -116,20 +127,29 @@ class Prefilter:
 
     def _narrow(
         self, context: typing.Any, manager: typing.Any,
-        asked: Sequence[str], spec_obj: typing.Any,
+        asked: Sequence[str], spec_obj: typing.Any, known: Fitting | None,
     ) -> narrowed_module.Narrowed | None:
         cells = request_specs.cells_to_ask(manager, spec_obj)
-        if len(asked) < WORTH * len(cells) or not cells or (
-                request_specs.names_hosts(spec_obj)):
-            return None
-        if any(map(self._rests, cells)):
+        if not cells or request_specs.names_hosts(spec_obj):
             return None
         needs = _needs(spec_obj)
         if not needs:
             return None
-        found = self._fitting(context, cells, needs, asked)
-        if len(found) < len(cells):
-            return None
+        # It was read after the request came, which is all that is promised of
+        # what is read now. A device that was freed since is missed, as it
+        # would be if it were freed a moment later: another host is chosen, or
+        # the request fails that came before the device was free. One that was
+        # taken since is seen when the rows of the hosts are read. To count
+        # again costs each cell a scan of its devices, for every request whose
+        # list was cut.
+        found = known.of(cells, needs) if known else None
+        if found is None:
+            if len(asked) < WORTH * len(cells) or any(
+                    map(self._rests, cells)):
+                return None
+            found = self._fitting(context, cells, needs, asked)
+            if len(found) < len(cells):
+                return None
         return narrowed_module.Narrowed(
             context, spec_obj, cells, asked, needs, found, self._timeout)
 

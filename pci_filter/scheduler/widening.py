@@ -89,6 +89,14 @@ class _Request:
         self._spec_obj = spec_obj
         self._fitting: prefilter.Fitting | None = None
 
+    def fitting(self, spec_obj: typing.Any) -> prefilter.Fitting | None:
+        """Return what the cells were asked already.
+
+        :param spec_obj: what is asked about
+        :returns: None if that is another request, or they were not asked
+        """
+        return self._fitting if spec_obj is self._spec_obj else None
+
     def widen(
         self, found: typing.Any, context: typing.Any, resources: typing.Any,
         ask: Callable[[typing.Any], typing.Any],

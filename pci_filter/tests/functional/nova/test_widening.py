@@ -153,6 +153,95 @@ class TestWidening(WideningTestCase):
             'candidates.', log.output)
 
 
+class TestCounting(WideningTestCase):
+    """The hosts that can fit are counted once for a request."""
+
+    def test_once(self):
+        beyond = self.add_gpus('gpu', 2)
+        with base.Statements('AS fitting') as statements:
+            self.assertEqual(beyond, self.select(
+                selecting.gpu_request(2)).host)
+        self.assertEqual(1, len(statements.texts))
+
+    def test_left_out(self):
+        """Few hosts are named, but they need not be asked about."""
+        self.add_gpus('gpu', 2)
+        with base.Statements('FROM compute_nodes') as statements:
+            self.select(selecting.gpu_request(2))
+        loading, = [text for text in statements.texts if 'pci_stats' in text]
+        self.assertIn('compute_nodes.uuid IN', loading)
+        line, = self.log_lines('DEBUG pci_filter.scheduler.stages')
+        self.assertIn(' asked=4 loaded=1 ', line)
+
+    def test_nothing_is_to_be_left_out(self):
+        self.add_gpus('gpu', 2)
+        self.select(selecting.gpu_request(2), manager=self.scheduler(
+            narrow=False))
+        line, = self.log_lines('DEBUG pci_filter.scheduler.stages')
+        self.assertIn(' asked=4 loaded=4 ', line)
+
+    def while_asked(self, change):
+        """Change something while placement is asked for more hosts."""
+        def note(method, path):
+            self.note(method, path)
+            if len(self.asked) == 2:
+                self.placement.answer_instead = self.note
+                change()
+
+        self.placement.answer_instead = note
+
+    def test_taken_meanwhile(self):
+        """It is seen, though the hosts were counted before."""
+        beyond = self.add_gpus('gpu', 1)
+        server = selecting.Server(self, [selecting.gpu_request()])
+        self.while_asked(lambda: server.boot(beyond))
+        self.assertRaises(
+            selecting.NoValidHost, self.select, selecting.gpu_request())
+
+    def test_freed_meanwhile(self):
+        """It costs that host; the others are right."""
+        freed = self.add_gpus('a3', 1)
+        self.override('scheduler', max_placement_results=self.LIMIT + 1)
+        server = selecting.Server(
+            self, [selecting.gpu_request()]).boot(freed)
+        beyond = self.add_gpus('gpu', 1)
+        self.while_asked(server.free)
+        self.assertEqual(beyond, self.select(selecting.gpu_request()).host)
+        self.assertEqual(freed, self.select(selecting.gpu_request()).host)
+
+    def test_other_request(self):
+        """Only who has asked gets what was told."""
+        self.add_gpus('gpu', 1)
+        spec = self.spec(selecting.gpu_request())
+        with widening.serving(*self.widener(), spec):
+            request = widening.current()
+            request.widen(([{}] * 3, {}, '1.36'), self.context, None,
+                          self.ask)
+            self.assertIsNotNone(request.fitting(spec))
+            self.assertIsNone(request.fitting(
+                self.spec(selecting.gpu_request())))
+
+    def test_other_needs(self):
+        """What was counted for one GPU does not tell who has two."""
+        self.add_gpus('gpu', 1)
+        spec = self.spec(selecting.gpu_request())
+        widener, hosts = self.widener()
+        fitting = widener.fitting(self.context, hosts, spec)
+        cells = hosts.enabled_cells
+        self.assertIsNotNone(fitting.of(cells, fitting.needs))
+        self.assertIsNone(fitting.of(cells, [
+            need._replace(number=2) for need in fitting.needs]))
+        self.assertIsNone(fitting._replace(by_cell={}).of(
+            cells, fitting.needs))
+
+    def widener(self):
+        hosts = self.manager.host_manager
+        return hosts.enabled_filters[0].pool_mapper.widener, hosts
+
+    def ask(self, resources):
+        raise ValueError('nobody is to be asked')
+
+
 class TestAdvice(WideningTestCase):
     """To raise the limit helps only if there is something beyond it."""
 
