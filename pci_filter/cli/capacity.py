@@ -28,8 +28,8 @@ from pci_filter import exception
 from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter import objects
-from pci_filter.objects import narrowing
 from pci_filter.objects import reasons
+from pci_filter.objects import spec_match
 
 _COLUMNS: typing.Final = (
     'cell', 'host', 'node', 'instances', 'runs_out', 'reason')
@@ -114,7 +114,7 @@ be run.
             instances, explained, left = known[key]
             request = explained.requests[-1].request
             total += instances
-            if constraints.spec(narrowing.all_pools(host.if_idle), request):
+            if constraints.spec(spec_match.all_pools(host.if_idle), request):
                 short_of[request.label] += 1
             yield (host.cell, host.node.host, host.node.nodename, instances,
                    request.label, reasons.reason(

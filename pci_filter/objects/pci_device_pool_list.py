@@ -30,8 +30,8 @@ from pci_filter import matching
 from pci_filter.matching import pool as pool_module
 from pci_filter import model
 from pci_filter.objects import device_requests
-from pci_filter.objects import narrowing
 from pci_filter.objects import pool_load
+from pci_filter.objects import spec_match
 from pci_filter.tags import base
 
 if typing.TYPE_CHECKING:
@@ -209,7 +209,7 @@ class PciDevicePoolList:
         view._mind_relatives = False
         if self.unknown:
             view._dicts = [*self.pools, *(
-                pool.to_dict() for pool in narrowing.unknown_pools(self))]
+                pool.to_dict() for pool in spec_match.unknown_pools(self))]
         return view
 
     def after(

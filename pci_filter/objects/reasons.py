@@ -26,7 +26,7 @@ import typing
 from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter.matching import explanation
-from pci_filter.objects import narrowing
+from pci_filter.objects import spec_match
 
 if typing.TYPE_CHECKING:
     from pci_filter.objects import pci_device_pool_list
@@ -97,8 +97,8 @@ def kind(host: Host, explained: matching.Explanation) -> Hashable:
     if failed is None:
         return None
     request = failed.request
-    if_idle = narrowing.all_pools(host.if_idle)
-    found = [narrowing.narrow(if_idle, spec) for spec in request.asked]
+    if_idle = spec_match.all_pools(host.if_idle)
+    found = [spec_match.match(if_idle, spec) for spec in request.asked]
     counts = stages(failed)
     return (
         request.label, explained.note,
@@ -149,7 +149,7 @@ def _request_text(
     parts = [_what_there_is(request, host)]
     unknown = 0 if explained.fits else _of_unknown_tags(request, host.pools)
     counts = stages(explained)
-    if constraints.spec(narrowing.all_pools(host.if_idle), request):
+    if constraints.spec(spec_match.all_pools(host.if_idle), request):
         if free:
             left = constraints.available(
                 constraints.spec(list(host.pools), request))
@@ -176,21 +176,21 @@ def _of_unknown_tags(
 ) -> int:
     """Return how many would be looked at if only somebody knew their tags."""
     return constraints.available([
-        pool for pool in narrowing.unknown_pools(pools) if any(
-            narrowing.narrow([pool], spec).with_type
+        pool for pool in spec_match.unknown_pools(pools) if any(
+            spec_match.match([pool], spec).with_type
             for spec in request.asked)])
 
 
 def _what_there_is(request: matching.DeviceRequest, host: Host) -> str:
     """Return how much of what is asked for there is, in use or not."""
-    if_idle = narrowing.all_pools(host.if_idle)
+    if_idle = spec_match.all_pools(host.if_idle)
     total = constraints.available(if_idle)
     if not total:
         return 'the host has no PCI devices'
     if len(request.asked) != 1:
         count = constraints.available(constraints.spec(if_idle, request))
         return f'{count} of {_devices([], total)} match {request.wanted}'
-    found = narrowing.narrow(if_idle, request.asked[0])
+    found = spec_match.match(if_idle, request.asked[0])
     if not found.with_ids and total == 1:
         return 'its only device is {vendor_id}:{product_id}'.format(
             **if_idle[0])
@@ -207,9 +207,9 @@ def _what_there_is(request: matching.DeviceRequest, host: Host) -> str:
     unknown = _of_unknown_tags(request, host.if_idle)
     if unknown < of_type:
         count = constraints.available(
-            narrowing.narrow(host.if_idle, request.asked[0]).with_tags)
+            spec_match.match(host.if_idle, request.asked[0]).with_tags)
         carry = 'carries' if count == 1 else 'carry'
-        tags = narrowing.properties_text(found.tags)
+        tags = spec_match.properties_text(found.tags)
         devices = f'{count} of {devices} {carry} {tags}'
     in_use = unknown - _of_unknown_tags(request, host.pools)
     if in_use > 0:

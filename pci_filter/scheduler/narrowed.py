@@ -32,7 +32,7 @@ from pci_filter.scheduler import failures
 LOG = logging.getLogger(__name__)
 
 #: Seconds that words in a log line are worth to whoever waits for the answer.
-_FOR_WORDS: typing.Final = 1
+FOR_WORDS: typing.Final = 1
 
 
 class LeftOut(typing.NamedTuple):
@@ -100,7 +100,7 @@ class Narrowed:
             self._context, self._cells, (),
             lambda connection, _: fitting_nodes.load_counts(
                 connection, self._needs),
-            self._timeout, _FOR_WORDS, ('counts', tuple(self._needs)))
+            self._timeout, FOR_WORDS, ('counts', tuple(self._needs)))
         if any(not isinstance(found, dict) for found in answers.values()):
             return LeftOut(None, self._needs_text())
         asked = set(self._asked)

@@ -44,9 +44,6 @@ from pci_filter.tags import base
 _CELLS_AHEAD: typing.Final = 8
 _UUIDS_AHEAD: typing.Final = 10_000
 
-#: Seconds that words in a log line are worth to whoever waits for the answer.
-_FOR_WORDS: typing.Final = 1
-
 HostState = typing.Any
 _Hosts = list[host_pools.Host]
 
@@ -192,7 +189,7 @@ class PoolMapper:
                 (host_state, host_pools.compute_node(host_state)),
                 answer.get(uuid, {}))
             for cell_uuid, answer in reader.answers(
-                uuids, time.monotonic() + _FOR_WORDS).items()
+                uuids, time.monotonic() + narrowed_module.FOR_WORDS).items()
             if isinstance(answer, dict)
             for uuid, host_state in uuids[cell_uuid].items()}
 

@@ -24,7 +24,7 @@ from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter.matching import pool as pool_module
 from pci_filter.matching import request as request_module
-from pci_filter.objects import narrowing
+from pci_filter.objects import spec_match
 
 #: How alike two texts are of which one is a slip of the other.
 _NEAR: typing.Final = 0.8
@@ -54,7 +54,7 @@ class Fleet:
         """Add the devices of a host, in use or not."""
         for pool in host.if_idle:
             _add(self._pools, pool)
-        for pool in narrowing.unknown_pools(host.if_idle):
+        for pool in spec_match.unknown_pools(host.if_idle):
             _add(self._unknown_pools, pool)
         # The tags of a device in use may be known again when it is freed.
         self._unknown += sum(
@@ -85,7 +85,7 @@ class Fleet:
         if matching_pools:
             return _unrequested([*matching_pools, *(
                 pool for pool in unknown if any(
-                    narrowing.narrow([pool], spec).with_type
+                    spec_match.match([pool], spec).with_type
                     for spec in request.asked))], request)
         if not pools and self._unknown:
             return (f'the tags of all {self._unknown} devices are '
@@ -93,7 +93,7 @@ class Fleet:
         if not pools and not unknown:
             return (f'there are no PCI devices {self._where}; nova-compute '
                     'reports those that its [pci]device_spec names')
-        found = max((narrowing.narrow([*pools, *unknown], spec)
+        found = max((spec_match.match([*pools, *unknown], spec)
                      for spec in request.asked), key=_reach)
         known = set(map(id, pools))
         if found.with_type and known.isdisjoint(map(id, found.with_type)):
@@ -122,8 +122,8 @@ def _unrequested(
     types = {pool.dev_type for pool in pools}
     if types == {pool_module.PF} and not request.wants_pf or (
             types == {pool_module.VDPA} and not request.wants_vdpa):
-        return (f'all that match are {narrowing.types_text(pools)}, which are '
-                'given only to requests with that device_type')
+        return (f'all that match are {spec_match.types_text(pools)}, which '
+                'are given only to requests with that device_type')
     if not request.wants_remote_managed and all(
             pool_module.is_true(pool.tags.get('remote_managed'))
             for pool in pools):
@@ -132,13 +132,13 @@ def _unrequested(
     return None
 
 
-def _reach(found: narrowing.Narrowing) -> tuple[bool, bool]:
+def _reach(found: spec_match.SpecMatch) -> tuple[bool, bool]:
     """Order alternatives by how much of them is met."""
     return bool(found.with_ids), bool(found.with_type)
 
 
 def _what_is_missing(
-    pools: Sequence[matching.PciDevicePool], found: narrowing.Narrowing,
+    pools: Sequence[matching.PciDevicePool], found: spec_match.SpecMatch,
     where: str,
 ) -> str:
     """Return what no device has, and what comes nearest to it."""
@@ -150,7 +150,7 @@ def _what_is_missing(
     name = f'device{found.devices_text}'
     if not found.with_type:
         return (f'no {name} is {found.dev_type}; they are '
-                f'{narrowing.types_text(found.with_ids)}')
+                f'{spec_match.types_text(found.with_ids)}')
     for key, value in found.tags.items():
         values = [pool.get(key) for pool in found.with_type]
         if request_module.lowered(value) in map(
@@ -159,7 +159,7 @@ def _what_is_missing(
         return f'no {name} carries {key}={value}' + _nearest(
             str(value), [str(one) for one in values if one is not None])
     return (f'no {name} carries all of '
-            f'{narrowing.properties_text(found.tags)}, though each is there')
+            f'{spec_match.properties_text(found.tags)}, though each is there')
 
 
 def _nearest(wanted: str, there: Iterable[str]) -> str:

@@ -277,7 +277,7 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
 
     def test_its_words_are_not_waited_for(self):
         self.hold(fitting_nodes, 'load_counts')
-        self.patch(narrowed, '_FOR_WORDS', 0.1)
+        self.patch(narrowed, 'FOR_WORDS', 0.1)
         self.loaded(spec=scheduling.request_spec([base.vf_request(9)]))
         line, = self.log_lines(f'INFO {LOGGER} ')
         self.assertRegex(line, documented.pattern('left-out'))

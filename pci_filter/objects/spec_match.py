@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Find out how much of what a request asks for there is on a host."""
+"""Match the pools of a host with a spec of a PCI request, step by step."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ Pools = list[matching.PciDevicePool]
 Spec = Mapping[str, object]
 
 
-class Narrowing(typing.NamedTuple):
-    """The devices that meet more and more of one alternative.
+class SpecMatch(typing.NamedTuple):
+    """The pools that match more and more of a spec.
 
     :param ids: what is asked for as vendor and product
     :param dev_type: what is asked for as type, None if any will do
@@ -72,8 +72,8 @@ class Narrowing(typing.NamedTuple):
         return properties_text(self.ids)
 
 
-def narrow(pools: Iterable[matching.PciDevicePool], spec: Spec) -> Narrowing:
-    """Tell which pools meet how much of one alternative.
+def match(pools: Iterable[matching.PciDevicePool], spec: Spec) -> SpecMatch:
+    """Tell which pools match how much of a spec.
 
     :param pools: those that there would be without instances
     :param spec: an alternative of a PCI request
@@ -85,7 +85,7 @@ def narrow(pools: Iterable[matching.PciDevicePool], spec: Spec) -> Narrowing:
     with_ids = [pool for pool in pools if _has(pool, ids)]
     with_type = with_ids if dev_type is None else [
         pool for pool in with_ids if _has(pool, {_TYPE: dev_type})]
-    return Narrowing(
+    return SpecMatch(
         ids, dev_type, tags, with_ids, with_type,
         [pool for pool in with_type if _has(pool, tags)])
 
