@@ -128,38 +128,46 @@ def _get_host_states_by_uuids(
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return call()
     times = stages.Stages()
-    asked = compute_uuids
-    widened = widening.current()
-    narrowed = mapper.prefilter.narrow(
-        context, manager, compute_uuids, spec_obj,
-        widened.fitting(spec_obj) if widened else None)
-    if narrowed:
-        compute_uuids = narrowed.survivors
-        call = functools.partial(
-            call.func, manager, context, compute_uuids, spec_obj, *args,
-            **kwargs)
-    times.over('narrowing')
-    reader = mapper.start_reading(
-        context, manager, compute_uuids, spec_obj, narrowed)
-    token = _at_it.set(True)
-    try:
-        # Nova would ask all cells for the services of no hosts.
-        found = () if narrowed and not compute_uuids else call()
-    finally:
-        _at_it.reset(token)
-    if narrowed and not compute_uuids:
-        narrowed_module.tell()
-    found = list(found)
-    times.over('loading')
-    host_states = list(mapper.map_pools(
-        context, manager, found, spec_obj, reader, times.began))
-    times.over('waiting')
-    times.log(spec_obj, asked, host_states)
+    with times.stage('narrowing') as info:
+        widened = widening.current()
+        narrowed = mapper.prefilter.narrow(
+            context, manager, compute_uuids, spec_obj,
+            widened.fitting(spec_obj) if widened else None)
+        wanted = narrowed.survivors if narrowed else compute_uuids
+        info.update(asked=stages.number(compute_uuids),
+                    left=stages.number(wanted))
+    with times.stage('loading') as info:
+        reader = mapper.start_reading(
+            context, manager, wanted, spec_obj, narrowed)
+        found = _load(functools.partial(
+            call.func, manager, context, wanted, spec_obj, *args, **kwargs)
+            if narrowed else call, narrowed)
+        info['loaded'] = len(found)
+    with times.stage('waiting') as info:
+        host_states = list(mapper.map_pools(
+            context, manager, found, spec_obj, reader, times.began))
+        info['fallback'] = functools.partial(stages.fallback, host_states)
+    times.log(spec_obj, compute_uuids, host_states)
     request = reserving.current()
     if request is not None:
         request.note_hosts(host_states, functools.partial(
             request_specs.cells_by_uuid, manager, spec_obj))
     return candidates.counted(host_states)
+
+
+def _load(
+    call: _Call, narrowed: narrowed_module.Narrowed | None,
+) -> list[typing.Any]:
+    """Let Nova load the compute nodes, unless none is left."""
+    if narrowed and not narrowed.survivors:
+        # Nova would ask all cells for the services of no hosts.
+        narrowed_module.tell()
+        return []
+    token = _at_it.set(True)
+    try:
+        return list(call())
+    finally:
+        _at_it.reset(token)
 
 
 def _host_state_cls(

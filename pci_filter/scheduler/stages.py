@@ -14,8 +14,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from collections.abc import Sized
+import contextlib
 import time
 import typing
 
@@ -23,6 +26,7 @@ from oslo_log import log as logging
 
 from pci_filter import objects
 from pci_filter.scheduler import guarded_pools
+from pci_filter.scheduler import tracing
 
 LOG = logging.getLogger(__name__)
 
@@ -33,19 +37,21 @@ class Stages:
     """Times the stages of one request, until its hosts are filtered."""
 
     def __init__(self) -> None:
-        self._began = self._last = time.monotonic()
+        #: When the request began, by time.monotonic().
+        self.began = time.monotonic()
         self._took: list[tuple[str, float]] = []
 
-    @property
-    def began(self) -> float:
-        """When the request began, by time.monotonic()."""
-        return self._began
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, typing.Any]]:
+        """Time a stage, and trace it.
 
-    def over(self, stage: str) -> None:
-        """Note that a stage is over, and the next one begins."""
-        now = time.monotonic()
-        self._took.append((stage, now - self._last))
-        self._last = now
+        :param name: its name in the log
+        :returns: as of :func:`tracing.point`
+        """
+        began = time.monotonic()
+        with tracing.point(name) as info:
+            yield info
+        self._took.append((name, time.monotonic() - began))
 
     def log(
         self, spec_obj: typing.Any, asked: Sized | None,
@@ -63,13 +69,28 @@ class Stages:
             LOG.debug('pci_filter request: %s', ' '.join(
                 f'{key}={value}' for key, value in {
                     'instance': getattr(spec_obj, 'instance_uuid', None),
-                    'asked': 'all' if asked is None else len(asked),
-                    'loaded': len(host_states),
-                    'fallback': sum(map(_fell_back, host_states)),
+                    'asked': number(asked), 'loaded': len(host_states),
+                    'fallback': fallback(host_states),
                     **{f'{stage}_ms': f'{took * 1000:.1f}'
                        for stage, took in self._took}}.items()))
         except Exception as error:
             LOG.debug('No times are told: %s', type(error).__name__)
+
+
+def number(nodes: Sized | None) -> int | str:
+    """Return how many compute nodes there are, in the words of the log.
+
+    :param nodes: None for all nodes
+    """
+    return 'all' if nodes is None else len(nodes)
+
+
+def fallback(host_states: Iterable[HostState]) -> int:
+    """Return how many hosts are not decided by their rows.
+
+    :param host_states: the hosts, with what decides
+    """
+    return sum(map(_fell_back, host_states))
 
 
 def _fell_back(host_state: HostState) -> bool:

@@ -31,6 +31,7 @@ from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import reserver
+from pci_filter.scheduler import tracing
 
 #: Where Nova logs what becomes of each candidate.
 _NOVA_LOG: typing.Final = logging.getLogger(filters.__name__)
@@ -66,7 +67,21 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
     def filter_all(
         self, filter_obj_list: Iterable[typing.Any], spec_obj: typing.Any,
     ) -> Iterator[typing.Any]:
-        """Yield the HostStates that pass, and log why the others do not.
+        """Return the HostStates that pass, and log why the others do not.
+
+        All at once, which Nova asks for anyway, so that it is known when the
+        last of them is decided about.
+        """
+        with tracing.point('deciding') as info:
+            host_states = list(filter_obj_list)
+            passing = list(self._passing(host_states, spec_obj))
+            info.update(hosts=len(host_states), passed=len(passing))
+        return iter(passing)
+
+    def _passing(
+        self, host_states: Iterable[typing.Any], spec_obj: typing.Any,
+    ) -> Iterator[typing.Any]:
+        """Yield the HostStates that pass.
 
         ``_filter_one()`` is Nova's: it lets a rebuild pass.
         """
@@ -75,7 +90,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         # A rebuild does not, and stays where it is.
         asks = request_specs.asks_for_devices(spec_obj)
         for host_state in self._late_mapper.with_pools(
-                filter_obj_list, spec_obj):
+                host_states, spec_obj):
             try:
                 # Nova's filter leaves only the candidates that pass.
                 candidates = host_state.allocation_candidates
