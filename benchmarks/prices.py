@@ -12,6 +12,8 @@
 
 """The tables of what whole requests cost both sides, for any reader."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -35,7 +37,14 @@ ALONE_HEAD: typing.Final = (
 AMONG_HEAD: typing.Final = (
     'Hosts', 'Fit', 'At once', 'Filter', *(title for _, title in _AMONG))
 
+RATES_HEAD: typing.Final = (
+    'Hosts', 'Fit', 'A second', 'Filter', 'Cores, one at a time',
+    'Cores, several at a time', 'Rows a second', 'Bytes a second')
+
 _KINDS: typing.Final = ('in-tree', 'ours')
+
+#: Requests a second that a server may have to stand.
+_RATES: typing.Final = (1, 10, 50)
 
 
 def alone(points: _Points) -> Iterator[Sequence[str]]:
@@ -62,6 +71,32 @@ def among(points: _Points) -> Iterator[Sequence[str]]:
                     _number(cost[key]) for key, _ in _AMONG))
 
 
+def rates(points: _Points) -> Iterator[Sequence[str]]:
+    """Yield the rows of a table of what so many requests cost a server.
+
+    Computed from what one costs, alone and among as many at a time as were
+    measured.
+
+    :param points: what the case "price" has noted of a database
+    """
+    for point in points:
+        for a_second in _RATES:
+            for kind in _KINDS:
+                cost = point[kind]
+                together = point.get('concurrent', {}).get(kind, ())
+                yield (*_asked(point), str(a_second), kind, *(
+                    _number(None if one is None else one * a_second)
+                    for one in (
+                        _cores(cost), _cores(together[-1]) if together
+                        else None, cost['rows'], cost['bytes'])))
+
+
+def _cores(cost: _Point) -> float | None:
+    """Return the seconds of the server's processors that one takes."""
+    ms = cost['server_cpu_ms']
+    return None if ms is None else ms / 1e3
+
+
 def reasons(points: _Points) -> Iterator[str]:
     """Yield a sentence for each thing that was not measured.
 
@@ -80,7 +115,7 @@ def _asked(point: _Point) -> Sequence[str]:
     return f'{point["hosts"]:,}', f'{point["fit"]:,}'
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
     if value is not None and value >= 1000:
         return f'{value:,.0f}'
     return results.amount(value, '')

@@ -53,6 +53,7 @@ def main(*files: str) -> None:
     target = pathlib.Path(folder)
     target.mkdir(exist_ok=True)
     for name, lines in (('at-scale', _at_scale(found)),
+                        ('for-your-dba', _for_your_dba(found)),
                         ('profile', _profile(found))):
         (target / f'{name}.inc').write_text(
             '\n'.join(lines) + '\n', encoding='utf-8')
@@ -90,6 +91,27 @@ def _at_scale(found: typing.Any) -> Iterator[str]:
             ('What', 'In-tree', 'Ours', 'Ratio'),
             ((row['what'], row['in_tree'], row['ours'], row['shown'])
              for row in cells))
+
+
+def _for_your_dba(found: typing.Any) -> Iterator[str]:
+    """Yield what requests cost the servers, by how many there are."""
+    yield from _paragraph(_machine(found['machine']))
+    for database, points in found.get('price', {}).items():
+        yield ''
+        yield from _paragraph(
+            f'What a request costs {database}, one after the other:')
+        yield ''
+        yield from _table(prices.ALONE_HEAD, prices.alone(points))
+        yield ''
+        yield from _paragraph(
+            'Computed from that, and from what one costs when several are '
+            'made at a time: what so many requests a second cost it. Cores '
+            'are processors of the server that have nothing else to do.')
+        yield ''
+        yield from _table(prices.RATES_HEAD, prices.rates(points))
+        for reason in prices.reasons(points):
+            yield ''
+            yield from _paragraph(reason)
 
 
 def _prices(database: str, points: typing.Any) -> Iterator[str]:
