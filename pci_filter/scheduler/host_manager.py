@@ -127,15 +127,16 @@ def _get_host_states_by_uuids(
     # outer one is at it already.
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return call()
-    times = stages.Stages()
+    times = stages.begin(spec_obj)
     with times.stage('narrowing') as info:
         widened = widening.current()
         narrowed = mapper.prefilter.narrow(
             context, manager, compute_uuids, spec_obj,
             widened.fitting(spec_obj) if widened else None)
         wanted = narrowed.survivors if narrowed else compute_uuids
-        info.update(asked=stages.number(compute_uuids),
-                    left=stages.number(wanted))
+        info.update(
+            cells=lambda: len(request_specs.cells_to_ask(manager, spec_obj)),
+            asked=stages.number(compute_uuids), left=stages.number(wanted))
     with times.stage('loading') as info:
         reader = mapper.start_reading(
             context, manager, wanted, spec_obj, narrowed)
@@ -147,7 +148,6 @@ def _get_host_states_by_uuids(
         host_states = list(mapper.map_pools(
             context, manager, found, spec_obj, reader, times.began))
         info['fallback'] = functools.partial(stages.fallback, host_states)
-    times.log(spec_obj, compute_uuids, host_states)
     request = reserving.current()
     if request is not None:
         request.note_hosts(host_states, functools.partial(
@@ -198,7 +198,7 @@ def _select_destinations(
     reserver, mapper = _of_filters(hosts, 'reserver'), _mapper(hosts)
     if mapper is None or reserving.current() is not None:
         return call()
-    with narrowed_module.telling(), widening.serving(
+    with narrowed_module.telling(), stages.telling(), widening.serving(
             mapper.widener, hosts, kwargs.get('spec_obj')):
         if reserver is None or not reserver.store.keeps:
             return call()

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Sequence
 from collections.abc import Sized
 import contextlib
+import contextvars
 import time
 import typing
 
@@ -34,11 +34,21 @@ HostState = typing.Any
 
 
 class Stages:
-    """Times the stages of one request, until its hosts are filtered."""
+    """Times the stages of one request, until its hosts are filtered.
 
-    def __init__(self) -> None:
+    What is told of each of them to a trace is told in one line of the log as
+    well.
+
+    :param spec_obj: nova.objects.RequestSpec
+    """
+
+    def __init__(self, spec_obj: typing.Any) -> None:
         #: When the request began, by time.monotonic().
         self.began = time.monotonic()
+        self.spec_obj = spec_obj
+        #: Whether the line is logged.
+        self.is_told = False
+        self._facts: dict[str, typing.Any] = {}
         self._took: list[tuple[str, float]] = []
 
     @contextlib.contextmanager
@@ -52,29 +62,76 @@ class Stages:
         with tracing.point(name) as info:
             yield info
         self._took.append((name, time.monotonic() - began))
+        if LOG.isEnabledFor(logging.DEBUG):
+            with _harmless():
+                self._facts.update(tracing.found_out(info))
 
-    def log(
-        self, spec_obj: typing.Any, asked: Sized | None,
-        host_states: Sequence[HostState],
-    ) -> None:
-        """Log it all at DEBUG; that must not fail the request.
-
-        :param spec_obj: nova.objects.RequestSpec
-        :param asked: providers that placement named, None for all nodes
-        :param host_states: the hosts that were loaded, with what decides
-        """
-        if not LOG.isEnabledFor(logging.DEBUG):
+    def tell(self) -> None:
+        """Log it all at DEBUG, once."""
+        if self.is_told or not LOG.isEnabledFor(logging.DEBUG):
             return
-        try:
+        self.is_told = True
+        with _harmless():
             LOG.debug('pci_filter request: %s', ' '.join(
                 f'{key}={value}' for key, value in {
-                    'instance': getattr(spec_obj, 'instance_uuid', None),
-                    'asked': number(asked), 'loaded': len(host_states),
-                    'fallback': fallback(host_states),
+                    'instance': getattr(self.spec_obj, 'instance_uuid', None),
+                    **self._facts,
                     **{f'{stage}_ms': f'{took * 1000:.1f}'
                        for stage, took in self._took}}.items()))
-        except Exception as error:
-            LOG.debug('No times are told: %s', type(error).__name__)
+
+
+#: Of the latest request of this thread.
+_latest: contextvars.ContextVar[Stages | None] = contextvars.ContextVar(
+    'pci_filter_stages', default=None)
+
+
+def begin(spec_obj: typing.Any) -> Stages:
+    """Return the stages of a request that begins in this thread."""
+    stages = Stages(spec_obj)
+    _latest.set(stages)
+    return stages
+
+
+@contextlib.contextmanager
+def deciding(spec_obj: typing.Any) -> Iterator[dict[str, typing.Any]]:
+    """Time the last stage of a request, and tell of all of them.
+
+    A request for several servers decides for each of them; the line is of the
+    first.
+
+    :param spec_obj: nova.objects.RequestSpec
+    :returns: as of :func:`tracing.point`
+    """
+    stages = _latest.get()
+    if stages is None or stages.is_told or stages.spec_obj is not spec_obj:
+        with tracing.point('deciding') as info:
+            yield info
+        return
+    with stages.stage('deciding') as info:
+        yield info
+    stages.tell()
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """Tell of a request at its end if no host has reached the filter."""
+    token = _latest.set(None)
+    try:
+        yield
+    finally:
+        stages = _latest.get()
+        if stages is not None:
+            stages.tell()
+        _latest.reset(token)
+
+
+@contextlib.contextmanager
+def _harmless() -> Iterator[None]:
+    """Let nothing that is to be logged fail the request."""
+    try:
+        yield
+    except Exception as error:
+        LOG.debug('Not all is told of a request: %s', type(error).__name__)
 
 
 def number(nodes: Sized | None) -> int | str:

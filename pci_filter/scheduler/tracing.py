@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import typing
 
@@ -53,9 +54,13 @@ def point(stage: str) -> Iterator[dict[str, typing.Any]]:
         raise
     finally:
         # Even if it could not be told that it began, it has for osprofiler.
-        _tell(lambda: _profiler.stop(info={
-            key: value() if callable(value) else value
-            for key, value in info.items()}))
+        _tell(lambda: _profiler.stop(info=found_out(info)))
+
+
+def found_out(info: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """Return what a point is to tell, and find out what takes time."""
+    return {key: value() if callable(value) else value
+            for key, value in info.items()}
 
 
 def _tell(tell: Callable[[], None]) -> None:

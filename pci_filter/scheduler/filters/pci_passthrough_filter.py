@@ -31,7 +31,7 @@ from pci_filter.scheduler import pool_mapper
 from pci_filter.scheduler import rejections
 from pci_filter.scheduler import request_specs
 from pci_filter.scheduler import reserver
-from pci_filter.scheduler import tracing
+from pci_filter.scheduler import stages
 
 #: Where Nova logs what becomes of each candidate.
 _NOVA_LOG: typing.Final = logging.getLogger(filters.__name__)
@@ -72,7 +72,7 @@ class PciPassthroughFilter(pci_passthrough_filter.PciPassthroughFilter):
         All at once, which Nova asks for anyway, so that it is known when the
         last of them is decided about.
         """
-        with tracing.point('deciding') as info:
+        with stages.deciding(spec_obj) as info:
             host_states = list(filter_obj_list)
             passing = list(self._passing(host_states, spec_obj))
             info.update(hosts=len(host_states), passed=len(passing))

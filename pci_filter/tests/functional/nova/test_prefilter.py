@@ -268,12 +268,16 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
         with fixtures.FakeLogger(
                 level=logging.DEBUG,
                 format='%(levelname)s %(name)s %(message)s') as log:
-            self.loaded(manager)
+            states = scheduling.host_states(manager, self.spec, self.uuids())
+            for _ in range(2):
+                # It is about the first server, if there are several.
+                scheduling.passing_hosts(manager, states, self.spec)
         line, = [line for line in log.output.splitlines()
                  if 'pci_filter request: ' in line]
         self.assertRegex(line, documented.pattern('request'))
-        self.assertIn(f'instance={self.spec.instance_uuid} asked=4 loaded=2 '
-                      'fallback=0 narrowing_ms=', line)
+        self.assertIn(f'instance={self.spec.instance_uuid} cells=2 asked=4 '
+                      'left=2 loaded=2 fallback=0 hosts=2 passed=2 '
+                      'narrowing_ms=', line)
 
     def test_its_words_are_not_waited_for(self):
         self.hold(fitting_nodes, 'load_counts')
@@ -336,6 +340,18 @@ class TestSelecting(PrefilterMixin, selecting.SelectingTestCase):
         host = self.add_gpus('gpu1', 2)
         self.assertEqual(
             host.name, self.select(selecting.gpu_request(2)).host.name)
+
+    def test_line_without_a_decision(self):
+        """No host reaches the filter, so the end of the request tells."""
+        self.add_gpus('gpu0', 1)
+        self.patch(compute_filter.ComputeFilter, 'host_passes',
+                   lambda *args: False)
+        self.assertRaises(
+            selecting.NoValidHost, self.select, selecting.gpu_request(),
+            manager=self.scheduler(['ComputeFilter', 'PciPassthroughFilter']))
+        line, = self.log_lines('DEBUG pci_filter.scheduler.stages')
+        self.assertIn(' loaded=1 fallback=0 narrowing_ms=', line)
+        self.assertNotIn('deciding_ms', line)
 
     def test_other_filters_reject_the_rest(self):
         """Nova would say that ComputeFilter saw one host and rejected it."""

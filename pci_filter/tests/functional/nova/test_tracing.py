@@ -91,7 +91,7 @@ class TestTracing(test_reserving_processes.ProcessesTestCase):
         narrowing, loading, waiting, deciding = [
             {key: value for key, value in span.info.items() if key != 'host'}
             for span in ours]
-        self.assertEqual({'asked': 2, 'left': 2}, narrowing)
+        self.assertEqual({'cells': 1, 'asked': 2, 'left': 2}, narrowing)
         self.assertEqual({'loaded': 2}, loading)
         self.assertEqual({'fallback': 0}, waiting)
         self.assertEqual({'hosts': 2, 'passed': 2}, deciding)

@@ -171,14 +171,14 @@ class TestCounting(WideningTestCase):
         loading, = [text for text in statements.texts if 'pci_stats' in text]
         self.assertIn('compute_nodes.uuid IN', loading)
         line, = self.log_lines('DEBUG pci_filter.scheduler.stages')
-        self.assertIn(' asked=4 loaded=1 ', line)
+        self.assertIn(' asked=4 left=1 loaded=1 ', line)
 
     def test_nothing_is_to_be_left_out(self):
         self.add_gpus('gpu', 2)
         self.select(selecting.gpu_request(2), manager=self.scheduler(
             narrow=False))
         line, = self.log_lines('DEBUG pci_filter.scheduler.stages')
-        self.assertIn(' asked=4 loaded=4 ', line)
+        self.assertIn(' asked=4 left=4 loaded=4 ', line)
 
     def while_asked(self, change):
         """Change something while placement is asked for more hosts."""
