@@ -111,48 +111,78 @@ def has_card_serial(
         sa.not_(column.contains(key + r'\"', autoescape=True)))
 
 
-def _text_behind(
-    element: extra_info_text, compiled: typing.Any, position: str,
-    column_format: str, **kwargs: typing.Any,
-) -> str:
-    column, marker, skip, length = (
-        compiled.process(clause, **kwargs) for clause in element.clauses)
-    column = column_format.format(column)
-    found = position.format(column=column, marker=marker)
-    return f'substr({column}, NULLIF({found}, 0) + {skip}, {length})'
-
-
+#: What the tags begin and end with, as a literal.
 _BEFORE_TAGS: typing.Final = f"""'{{"{model.STORED_TAGS_KEY}": "'"""
 _BEHIND_TAGS: typing.Final = """'}"'"""
+_SKIP: typing.Final = len(_BEFORE_TAGS) - 2
+
+
+def _parts(
+    element: _StringFunction, compiled: typing.Any,
+    kwargs: dict[str, typing.Any],
+) -> list[str]:
+    return [compiled.process(clause, **kwargs) for clause in element.clauses]
+
+
+def _text_behind(
+    element: extra_info_text, compiled: typing.Any, find: str = '',
+    **kwargs: typing.Any,
+) -> str:
+    column, marker, skip, length = _parts(element, compiled, kwargs)
+    return (f'substr({column}, NULLIF({find}({column}, {marker}), 0) + {skip},'
+            f' {length})')
+
+
+def _text_behind_in_mysql(
+    element: extra_info_text, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    """Return the same for MySQL and MariaDB.
+
+    To compare bytes is quicker than to compare by a collation. That is done
+    with a column if the other text is one of bytes, without a copy of the
+    column; a literal _binary'...' would give in to the collation. What begins
+    at 0 is empty; NULLIF would look for the marker twice.
+    """
+    column, marker, skip, length = _parts(element, compiled, kwargs)
+    return (f'SUBSTR(SUBSTR(CAST({column} AS BINARY), '
+            f'LOCATE(CAST({marker} AS BINARY), {column})), {skip} + 1, '
+            f'{length})')
 
 
 def _tags_text(
-    element: stored_tags, compiled: typing.Any, position: str,
-    column_format: str, **kwargs: typing.Any,
+    element: stored_tags, compiled: typing.Any, find: str = '',
+    **kwargs: typing.Any,
 ) -> str:
-    column, = (
-        compiled.process(clause, **kwargs) for clause in element.clauses)
-    column = column_format.format(column)
-    skip = len(_BEFORE_TAGS) - 2
-    text = f'substr({column}, {skip + 1}, {model.STORED_TAGS_LENGTH})'
-    end = position.format(column=text, marker=_BEHIND_TAGS)
+    column, = _parts(element, compiled, kwargs)
+    text = f'substr({column}, {_SKIP + 1}, {model.STORED_TAGS_LENGTH})'
     # A row without tags is told by its beginning alone.
-    return (f"CASE WHEN substr({column}, 1, {skip}) = {_BEFORE_TAGS} "
-            f"THEN substr({text}, 1, {end}) ELSE '' END")
+    return (f'CASE WHEN substr({column}, 1, {_SKIP}) = {_BEFORE_TAGS} '
+            f'THEN substr({text}, 1, {find}({text}, {_BEHIND_TAGS})) '
+            f"ELSE '' END")
 
 
-#: How a database finds a text in a column, and what the column is taken as.
-#: To compare bytes is quicker than to compare by a collation.
-_MYSQL: typing.Final = 'LOCATE({marker}, {column})', 'CAST({} AS BINARY)'
-_DIALECTS: typing.Final = {
-    'sqlite': ('instr({column}, {marker})', '{}'),
-    'mysql': _MYSQL,
-    'mariadb': _MYSQL,
-    'postgresql': ('strpos({column}, {marker})', '{}'),
-}
+def _tags_text_in_mysql(
+    element: stored_tags, compiled: typing.Any, **kwargs: typing.Any,
+) -> str:
+    """Return the same for MySQL and MariaDB: how is told above."""
+    column, = _parts(element, compiled, kwargs)
+    text = (f'SUBSTR(CAST({column} AS BINARY), {_SKIP + 1}, '
+            f'{model.STORED_TAGS_LENGTH})')
+    # Rows without tags are told by LIKE, which is the quickest but takes
+    # other letters for the same. A percent sign may have to be escaped.
+    like = compiled.process(
+        sa.literal_column(f"{_BEFORE_TAGS[:-1]}%'"), **kwargs)
+    return (f'CASE WHEN {column} LIKE {like} '
+            f'AND LEFT({column}, {_SKIP}) = CAST({_BEFORE_TAGS} AS BINARY) '
+            f'THEN SUBSTR({text}, 1, LOCATE({_BEHIND_TAGS}, {text})) '
+            f"ELSE '' END")
 
-for _dialect, (_position, _column_format) in _DIALECTS.items():
-    for _function, _compile in (
-            (extra_info_text, _text_behind), (stored_tags, _tags_text)):
-        compiler.compiles(_function, _dialect)(functools.partial(
-            _compile, position=_position, column_format=_column_format))
+
+for _dialect, _find in (('sqlite', 'instr'), ('postgresql', 'strpos')):
+    compiler.compiles(extra_info_text, _dialect)(
+        functools.partial(_text_behind, find=_find))
+    compiler.compiles(stored_tags, _dialect)(
+        functools.partial(_tags_text, find=_find))
+for _dialect in ('mysql', 'mariadb'):
+    compiler.compiles(extra_info_text, _dialect)(_text_behind_in_mysql)
+    compiler.compiles(stored_tags, _dialect)(_tags_text_in_mysql)

@@ -19,7 +19,7 @@ import typing
 
 import sqlalchemy as sa
 
-from pci_filter.db import device_groups
+from pci_filter.db import group_statement
 from pci_filter.db import node_lists
 from pci_filter.db import tables
 from pci_filter.matching import necessary
@@ -62,9 +62,8 @@ def load(
     :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
         the database cannot answer
     """
-    if node_uuids is None or len(node_uuids) >= _BY_INDEX * (
-            connection.scalar(sa.select(
-                sa.func.count()).select_from(tables.compute_nodes)) or 0):
+    if node_uuids is None or len(
+            node_uuids) >= _BY_INDEX * node_lists.number_of_nodes(connection):
         return set(connection.scalars(_statement(needs)))
     found: set[str] = set()
     for lists in node_lists.split(node_uuids):
@@ -118,7 +117,8 @@ def _available(needs: Sequence[necessary.Need]) -> sa.Select[typing.Any]:
     """Return the nodes of available devices that meet any need."""
     devices = tables.pci_devices.c
     return sa.select(devices.compute_node_id).where(
-        devices.deleted == 0, devices.status == device_groups.AVAILABLE,
+        devices.deleted == 0,
+        devices.status == group_statement.AVAILABLE,
         sa.or_(*map(_condition, needs)))
 
 

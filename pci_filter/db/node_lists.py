@@ -40,6 +40,15 @@ def split(node_uuids: Sequence[str]) -> Iterator[Lists]:
         yield list(_chunks(part, _PER_LIST))
 
 
+def number_of_nodes(connection: sa.engine.Connection) -> int:
+    """Return how many compute nodes a cell has, deleted ones included.
+
+    :param connection: to the cell's database; only read from
+    """
+    return connection.scalar(sa.select(
+        sa.func.count()).select_from(tables.compute_nodes)) or 0
+
+
 def condition(lists: int) -> sa.ColumnElement[bool]:
     """Return the condition that a compute node is in one of so many lists.
 

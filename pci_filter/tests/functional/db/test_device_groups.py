@@ -277,7 +277,13 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             (group.kind.device_address, group.kind.has_card_serial)
             for group in self.load()])
 
+    def read_by_index(self):
+        """Let no number of nodes be enough to read all devices."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.db.device_groups._BY_INDEX', 2))
+
     def test_many_nodes(self):
+        self.read_by_index()
         number = 3 * node_lists.PER_STATEMENT + 5
         self.insert_nodes({'uuid': f'node-{n}'} for n in range(number))
         some = (0, 1, 998, 999, 1000, 1998, number - 1)
@@ -288,14 +294,15 @@ class DeviceGroupsMixin(base.DatabaseMixin):
         self.assertEqual(
             {f'node-{n}': 2 for n in some},
             self.totals(*(f'node-{n}' for n in range(number))))
-        self.assertEqual(4, len(statements))
-        self.assertEqual(1, len({text for text, _ in statements[:1]}))
+        # The first one counts the nodes.
+        self.assertEqual(5, len(statements))
         # Each about as long as the others.
         lengths = [len(getattr(parameters, 'values', lambda: parameters)())
-                   for _, parameters in statements]
+                   for _, parameters in statements[1:]]
         self.assertLessEqual(max(lengths) - min(lengths), 1)
 
     def test_statements_for_so_many_nodes(self):
+        self.read_by_index()
         most = node_lists.PER_STATEMENT
         uuids = self.add_nodes(most + 1)
         for node in (uuids[0], uuids[-1]):
@@ -305,20 +312,55 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             self.assertEqual({node: 1 for node in {some[0], some[-1]}
                               if node in (uuids[0], uuids[-1])},
                              self.totals(*some))
-            self.assertEqual(number, len(statements))
+            self.assertEqual(1 + number, len(statements))
 
     def test_lists_of_so_many_nodes(self):
+        self.read_by_index()
         uuids = self.add_nodes(1000)
         for node in (uuids[0], uuids[-1]):
             self.add_devices(node)
         statements = self.statements()
         self.assertEqual(
             {uuids[0]: 1, uuids[-1]: 1}, self.totals(*uuids))
-        [(text, _)] = statements
+        [_, (text, _)] = statements
         lists = re.findall(
             r'uuid IN \(([^()]*(?:\([^()]*\)[^()]*)*)\)', text)
         # MariaDB: in_predicate_conversion_threshold is 1000.
         self.assertEqual([500, 500], [of.count(',') + 1 for of in lists])
+
+    def test_most_nodes(self):
+        """All devices are read, and those of other nodes dropped."""
+        uuids = self.add_nodes(100)
+        for node in uuids:
+            self.add_devices(node, {}, {'status': 'claimed'}, {
+                'extra_info': '{"parent_ifname": "eth0"}'})
+        asked = uuids[:70]
+        told = set()
+        for by_index, in_statement, reads_all in (
+                (2, 100, False), (3 / 5, 100, True), (7 / 10, 100, False),
+                # One statement, however many there would be.
+                (1 / 5, 25, True)):
+            for name, value in (('device_groups._BY_INDEX', by_index),
+                                ('node_lists.PER_STATEMENT', in_statement)):
+                self.useFixture(fixtures.MonkeyPatch(
+                    f'pci_filter.db.{name}', value))
+            statements = self.statements()
+            loaded = self.load_nodes(*asked)
+            self.assertEqual(set(asked), set(loaded))
+            told.add(repr(sorted(
+                (node, sorted(map(_told, groups.values())))
+                for node, groups in loaded.items())))
+            if reads_all:
+                self.assertEqual(2, len(statements))
+            for text, _ in statements[1:]:
+                self.assertEqual(reads_all, ' IN (SELECT' not in text, text)
+        self.assertEqual(1, len(told))
+
+    def test_few_nodes_are_not_counted(self):
+        uuids = self.add_nodes(63)
+        statements = self.statements()
+        self.load_nodes(*uuids)
+        self.assertEqual(1, len(statements))
 
     def test_nodes_share_kinds(self):
         uuids = self.add_nodes(3)
