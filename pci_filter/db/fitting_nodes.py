@@ -123,7 +123,13 @@ def _available(needs: Sequence[necessary.Need]) -> sa.Select[typing.Any]:
 
 
 def _counts(needs: Sequence[necessary.Need]) -> list[sa.Label[int]]:
-    """Return how many of those meet each need."""
+    """Return how many of those meet each need.
+
+    All of them meet it if there is but one, and to look again would cost a
+    third of the statement.
+    """
+    if len(needs) == 1:
+        return [sa.func.count().label('need_0')]
     return [
         sa.func.sum(sa.case((_condition(need), 1), else_=0)).label(
             f'need_{number}')
