@@ -105,6 +105,11 @@ class CellReader:
             cell_uuid for cell_uuid, (_, batch) in self._asked.items()
             if late or batch.answer.done()])
 
+    def most_requests(self) -> int:
+        """Return how many requests share the read that most of them share."""
+        return max(
+            (batch.requests for _, batch in self._asked.values()), default=0)
+
 
 def read_databases(
     context: typing.Any, cells: Sequence[typing.Any],

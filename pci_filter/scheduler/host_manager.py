@@ -28,6 +28,7 @@ from oslo_log import log as logging
 
 from pci_filter.scheduler import candidates
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import host_pools
 from pci_filter.scheduler import host_states
 from pci_filter.scheduler import narrowed as narrowed_module
 from pci_filter.scheduler import request_specs
@@ -148,6 +149,8 @@ def _get_host_states_by_uuids(
         host_states = list(mapper.map_pools(
             context, manager, found, spec_obj, reader, times.began))
         info['fallback'] = functools.partial(stages.fallback, host_states)
+        if reader:
+            info.update(host_pools.what_was_read(reader))
     request = reserving.current()
     if request is not None:
         request.note_hosts(host_states, functools.partial(

@@ -68,6 +68,28 @@ def reader(
         context, wanted.values(), read, timeout, question)
 
 
+def what_was_read(
+    reader: cell_reader.CellReader,
+) -> dict[str, Callable[[], int]]:
+    """Return what is to be told of a read, for :mod:`stages`.
+
+    :param reader: what :func:`reader` returned, when it has been waited for
+    :returns: functions by what they find out: how many requests were served
+        by the read, and how many devices, in how many groups, were counted
+        for all of them
+    """
+    def groups() -> list[model.DeviceGroup]:
+        return [group for answer in reader.answers_so_far().values()
+                if isinstance(answer, dict)
+                for of_node in answer.values() for group in of_node.values()]
+
+    return {
+        'shared': reader.most_requests,
+        'groups': lambda: len(groups()),
+        'devices': lambda: sum(
+            group.available + group.in_use for group in groups())}
+
+
 def maker(
     tag_sources: Sequence[base.TagSource],
     guard: guarded_pools.Guard | None, spec_obj: typing.Any,

@@ -276,8 +276,8 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
                  if 'pci_filter request: ' in line]
         self.assertRegex(line, documented.pattern('request'))
         self.assertIn(f'instance={self.spec.instance_uuid} cells=2 asked=4 '
-                      'left=2 loaded=2 fallback=0 hosts=2 passed=2 '
-                      'narrowing_ms=', line)
+                      'left=2 loaded=2 fallback=0 shared=1 groups=4 '
+                      'devices=9 hosts=2 passed=2 narrowing_ms=', line)
 
     def test_its_words_are_not_waited_for(self):
         self.hold(fitting_nodes, 'load_counts')

@@ -93,7 +93,8 @@ class TestTracing(test_reserving_processes.ProcessesTestCase):
             for span in ours]
         self.assertEqual({'cells': 1, 'asked': 2, 'left': 2}, narrowing)
         self.assertEqual({'loaded': 2}, loading)
-        self.assertEqual({'fallback': 0}, waiting)
+        self.assertEqual(
+            {'fallback': 0, 'shared': 1, 'groups': 4, 'devices': 10}, waiting)
         self.assertEqual({'hosts': 2, 'passed': 2}, deciding)
         self.assertEqual(1, len({span.base_id for span in found.values()}))
 
