@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
@@ -46,24 +47,41 @@ class PlacementList(typing.NamedTuple):
     beyond: int | None = None
 
 
+#: Counts the hosts beyond placement's list that can have the devices; None if
+#: that is not known, or not all that it may have left out.
+CountOthers = Callable[[], 'int | None']
+
 #: Those of the request that is served in this thread.
 _lists: contextvars.ContextVar[list[PlacementList]] = contextvars.ContextVar(
     'pci_filter_placement_lists')
 
+#: Of the latest request of this thread.
+_count_others: contextvars.ContextVar[CountOthers | None] = (
+    contextvars.ContextVar('pci_filter_count_others', default=None))
+
 
 @contextlib.contextmanager
 def noting() -> Iterator[None]:
-    """Remember meanwhile what :func:`note` is told."""
-    token = _lists.set([])
+    """Remember meanwhile what the other functions are told."""
+    token, others = _lists.set([]), _count_others.set(None)
     try:
         yield
     finally:
         _lists.reset(token)
+        _count_others.reset(others)
 
 
 def note(found: PlacementList) -> None:
     """Remember what placement has named for the request of this thread."""
     _lists.get([]).append(found)
+
+
+def note_others(count: CountOthers | None) -> None:
+    """Remember how to count what placement has left out, if need be.
+
+    :param count: None if that says nothing about the request
+    """
+    _count_others.set(count)
 
 
 class _Count:
@@ -122,6 +140,24 @@ def advice(host_state: typing.Any, left: int, left_out: int = 0) -> str:
 
 
 def _raise_limit(given: int, limit: int) -> str:
+    others = _number_of_others()
+    if others == 0:
+        return ''
     return (f' Placement gave at least {given} allocation requests, and '
-            f'[scheduler]max_placement_results is {limit}: it may have left '
-            'out hosts that have the devices. Raise that option.')
+            f'[scheduler]max_placement_results is {limit}: ' + (
+                f'{others} other hosts can have the devices' if others else
+                'it may have left out hosts that have the devices')
+            + '. Raise that option.')
+
+
+def _number_of_others() -> int | None:
+    """Return how many hosts were not named; nothing that is raised gets out.
+
+    The rows are counted once more for that: the request is lost anyway.
+    """
+    count = _count_others.get()
+    try:
+        return count() if count else None
+    except Exception as error:
+        LOG.debug('Nobody knows what placement has left out: %s', error)
+        return None

@@ -129,6 +129,9 @@ def _get_host_states_by_uuids(
     if mapper is None or _at_it.get() or not mapper.is_needed(spec_obj):
         return call()
     times = stages.begin(spec_obj)
+    candidates.note_others(functools.partial(
+        mapper.prefilter.count_others, context, manager, compute_uuids,
+        spec_obj) if compute_uuids else None)
     with times.stage('narrowing') as info:
         widened = widening.current()
         narrowed = mapper.prefilter.narrow(

@@ -171,21 +171,57 @@ class Prefilter:
             cell for cell in cells if not self._rests(cell)], needs, None)
         return Fitting(needs, found, len(found) == len(cells))
 
+    def count_others(
+        self, context: typing.Any, manager: typing.Any,
+        compute_uuids: Sequence[str], spec_obj: typing.Any,
+    ) -> int | None:
+        """Return how many compute nodes can pass that were not asked about.
+
+        For the log only, so no cell is waited for that is slow, and none gets
+        a rest for it.
+
+        :param context: the request context
+        :param manager: the HostManager
+        :param compute_uuids: what placement names
+        :param spec_obj: nova.objects.RequestSpec, which asks for devices
+        :returns: None if that is not known; or if there are none, but
+            placement may have left out candidates of a host that it names,
+            which matters if it has allocated devices
+        """
+        needs = _needs(spec_obj)
+        if not needs or request_specs.names_hosts(spec_obj):
+            return None
+        answers = self._ask(
+            context, request_specs.cells_to_ask(manager, spec_obj), needs,
+            None, narrowed_module.FOR_WORDS)
+        if not all(isinstance(answer, set) for answer in answers.values()):
+            return None
+        others = set().union(*answers.values()).difference(compute_uuids)
+        return len(others) or (
+            None if request_specs.is_tracked(spec_obj) else 0)
+
     def _fitting(
         self, context: typing.Any, cells: Sequence[typing.Any],
         needs: Sequence[necessary.Need], asked: Sequence[str] | None,
     ) -> dict[str, set[str]]:
         """Ask cells; those that did not answer are missing."""
+        found = self._ask(context, cells, needs, asked, _PATIENCE)
+        return {cell.uuid: found[cell.uuid] for cell in cells
+                if self._is_well(cell.uuid, found[cell.uuid])}
+
+    def _ask(
+        self, context: typing.Any, cells: Sequence[typing.Any],
+        needs: Sequence[necessary.Need], asked: Sequence[str] | None,
+        seconds: float,
+    ) -> cell_reader.Answers:
         def read(connection: typing.Any, nodes: Sequence[str]) -> typing.Any:
             return fitting_nodes.load(
                 connection, needs, None if asked is None else nodes)
 
         # Who asks for all nodes must not join those who ask for some.
-        found = cell_reader.read_databases(
-            context, cells, asked or (), read, self._timeout, _PATIENCE,
+        return cell_reader.read_databases(
+            context, cells, asked or (), read, self._timeout, seconds,
             ('fitting', asked is None, tuple(needs)))
-        return {cell.uuid: found[cell.uuid] for cell in cells
-                if self._is_well(cell.uuid, found[cell.uuid])}
 
     def _rests(self, cell: typing.Any) -> bool:
         until = self._rests_until.get(cell.uuid)

@@ -311,8 +311,13 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
         line, = self.log_lines('None of the 4 hosts that reached ')
         self.assertNotIn('Left out', line)
 
+    def limit_list(self, number):
+        """Let placement's list be that long at most, and hide the rest."""
+        self.override('scheduler', max_placement_results=number)
+        self.patch(prefilter.Prefilter, 'count_others', lambda *args: None)
+
     def test_list_cut(self):
-        self.override('scheduler', max_placement_results=4)
+        self.limit_list(4)
         spec = scheduling.request_spec([base.vf_request(9)])
         self.loaded(spec=spec)
         line, = self.log_lines(f'INFO {LOGGER} ')
@@ -321,7 +326,7 @@ class TestNarrow(PrefilterMixin, base.NovaTestCase):
         self.assertIn(' at least 4 allocation requests', line)
 
     def test_list_cut_and_filtered(self):
-        self.override('scheduler', max_placement_results=4)
+        self.limit_list(4)
         spec = scheduling.request_spec([scheduling.pci_request(
             {'vendor_id': '8086', 'product_id': '154c',
              'physical_network': 'physnet2'}, 3)])
@@ -350,7 +355,7 @@ class TestSelecting(PrefilterMixin, selecting.SelectingTestCase):
             selecting.NoValidHost, self.select, selecting.gpu_request(),
             manager=self.scheduler(['ComputeFilter', 'PciPassthroughFilter']))
         line, = self.log_lines('DEBUG pci_filter.scheduler.stages')
-        self.assertIn(' loaded=1 fallback=0 narrowing_ms=', line)
+        self.assertIn(' loaded=1 fallback=0 shared=1 groups=1 ', line)
         self.assertNotIn('deciding_ms', line)
 
     def test_other_filters_reject_the_rest(self):

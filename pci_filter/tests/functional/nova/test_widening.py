@@ -19,6 +19,7 @@ from nova import context as nova_context
 
 from pci_filter.fixture import scheduling
 from pci_filter.scheduler import candidates
+from pci_filter.scheduler import host_manager
 from pci_filter.scheduler import narrowed
 from pci_filter.scheduler import rejections
 from pci_filter.scheduler import widening
@@ -283,10 +284,36 @@ class TestAdvice(WideningTestCase):
             tagged_request(), widen_to=1))
 
     def test_off(self):
+        for number in range(2):
+            self.add_gpus(f'gpu{number}', 1)
+        advice = self.advice(selecting.gpu_request(), widen_to=0)
+        self.assertRegex(advice, documented.pattern('list-cut-counted'))
+        self.assertIn(' is 3: 2 other hosts can have the devices.', advice)
+
+    def test_off_and_nobody_has_any(self):
         self.add_gpus('gpu', 1)
-        self.assertRegex(
-            self.advice(selecting.gpu_request(), widen_to=0),
-            documented.pattern('list-cut'))
+        self.assertEqual('', self.advice(
+            selecting.gpu_request(2), widen_to=0))
+
+    def test_off_and_candidates_beyond_the_limit(self):
+        """Of a host that placement names, it may have left out some."""
+        request = selecting.gpu_request()
+        with fixtures.MonkeyPatch(
+                'pci_filter.scheduler.request_specs.is_tracked',
+                lambda spec_obj: True):
+            self.assertRegex(self.advice(request, widen_to=0),
+                             documented.pattern('list-cut'))
+
+    def test_placement_is_asked_otherwise(self):
+        """Then nobody knows how much it gave, but what is left tells it."""
+        self.add_gpus('gpu', 1)
+        host_manager.detach()
+        with fixtures.MonkeyPatch(
+                'pci_filter.scheduler.host_manager.REPLACED',
+                host_manager.REPLACED[:-1]):
+            advice = self.advice(selecting.gpu_request())
+        self.assertIn(' is 3: 1 other hosts can have the devices.', advice)
+        self.assertEqual(1, len(self.asked))
 
     def test_list_was_not_cut(self):
         self.override('scheduler', max_placement_results=self.LIMIT + 1)
@@ -310,7 +337,7 @@ class TestAdvice(WideningTestCase):
 
         self.placement.answer_instead = note
         self.assertRegex(self.advice(selecting.gpu_request()),
-                         documented.pattern('list-cut'))
+                         documented.pattern('list-cut-counted'))
 
     def test_candidates_beyond_the_limit(self):
         """It matters which it is if placement has allocated devices."""
