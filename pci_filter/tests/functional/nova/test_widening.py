@@ -10,9 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Placement is asked for hosts that its limit has left out."""
+"""Placement is asked for hosts that its limit has left out.
+
+PCI_FILTER_BEYOND is how many hosts placement names in TestAllBeyond.
+"""
 
 import logging
+import os
 
 import fixtures
 from nova import context as nova_context
@@ -152,6 +156,34 @@ class TestWidening(WideningTestCase):
             'hosts, and 1 others, can have the devices for instance '
             f'{server.uuid}. Of 1 of those that it was asked for it named 1 '
             'candidates.', log.output)
+
+
+class TestAllBeyond(WideningTestCase):
+    """All devices are beyond what placement names, and all are wanted."""
+
+    LIMIT = int(os.environ.get('PCI_FILTER_BEYOND') or 3)
+    HOSTS = 3 * LIMIT
+    GPU_HOSTS = max(5, LIMIT // 25)
+    #: Of each; all of them together are asked for, one by one.
+    GPUS = max(2, LIMIT // GPU_HOSTS)
+    #: In-tree each request is like the one before.
+    IN_TREE = 2
+
+    def test_lands(self):
+        """Each request lands, to the last device, and in-tree none."""
+        for number in range(self.HOSTS - self.LIMIT - self.GPU_HOSTS):
+            self.add_gpus(f'b{number}', 0)
+        for number in range(self.GPU_HOSTS):
+            self.add_gpus(f'gpu{number}', self.GPUS)
+        in_tree = self.scheduler(available=scheduling.IN_TREE_FILTERS)
+        for _ in range(self.IN_TREE):
+            self.assertRaises(selecting.NoValidHost, self.select,
+                              selecting.gpu_request(), manager=in_tree)
+        for _ in range(self.GPU_HOSTS * self.GPUS):
+            server = self.select(selecting.gpu_request())
+            server.boot(server.host)
+        self.assertRaises(
+            selecting.NoValidHost, self.select, selecting.gpu_request())
 
 
 class TestCounting(WideningTestCase):
