@@ -45,7 +45,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--mysql', metavar='URL', default=os.environ.get(_MYSQL),
         help='an empty database on MariaDB or MySQL; whatever is in its '
-        f'Nova tables afterwards is deleted (default: ${_MYSQL})')
+        'Nova tables afterwards is deleted. The cells of the case "grid" get '
+        f'databases that are named after it (default: ${_MYSQL})')
     parser.add_argument(
         '--postgresql', metavar='URL', default=os.environ.get(_POSTGRESQL),
         help='the same on PostgreSQL, where only the case "price" is run '
@@ -82,7 +83,7 @@ def _plan(options: argparse.Namespace) -> plan_module.Plan:
         options.rounds or (2 if quick else 5),
         options.cells or (3 if quick else 50),
         options.hosts_per_cell or (5 if quick else 100),
-        options.only or plan_module.CASES, quick)
+        options.only or plan_module.CASES, quick, options.mysql)
 
 
 def _positive(text: str) -> int:

@@ -12,6 +12,8 @@
 
 """What is to be measured, and how often."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 import dataclasses
 import typing
@@ -35,6 +37,7 @@ class Plan:
     :param hosts_per_cell: hosts in each
     :param only: the cases to run
     :param quick: see that it works, judge nothing
+    :param mysql: URL of a database on MariaDB or MySQL, if there is one
     """
 
     sizes: Sequence[int]
@@ -43,6 +46,7 @@ class Plan:
     hosts_per_cell: int
     only: Sequence[str] = CASES
     quick: bool = False
+    mysql: str | None = None
 
     @property
     def main_size(self) -> int:

@@ -14,13 +14,19 @@
 
 Nova and ours ask all enabled cells for whatever is asked for, so each number
 of cells needs a cloud of its own. It grows from few hosts in each cell to
-many; rows of hosts that are not asked for don't cost anything. SQLite only:
-the cells of a real cloud have database servers of their own.
+many; rows of hosts that are not asked for don't cost anything.
+
+The cells share a MariaDB, if there is one, with a database for each. Those of
+a real cloud have servers of their own, which would take less time.
 """
 
+from collections.abc import Iterator
+import contextlib
 import functools
 import statistics
 import typing
+
+import sqlalchemy as sa
 
 from benchmarks import bed as bed_module
 from benchmarks import comparison
@@ -35,7 +41,7 @@ NAME: typing.Final = 'grid'
 _TARGET: typing.Final = results.Target(1)
 
 _CELLS: typing.Final = (1, 8, 50)
-_CELLS_QUICK: typing.Final = (1, 3)
+_CELLS_QUICK: typing.Final = (2,)
 _HOSTS: typing.Final = (2, 20, 200)
 _HOSTS_QUICK: typing.Final = (2,)
 
@@ -53,13 +59,46 @@ Kind = contenders.Kind
 def run(plan: plan_module.Plan, book: results.Book) -> None:
     """Let clouds grow, and ask for all of their hosts."""
     for cells in _CELLS_QUICK if plan.quick else _CELLS:
-        with bed_module.Bed('SQLite', cells=cells) as bed:
+        with contextlib.ExitStack() as stack:
+            bed = stack.enter_context(bed_module.Bed(
+                'MariaDB', stack.enter_context(_databases(plan.mysql, cells)),
+                cells) if plan.mysql else bed_module.Bed(
+                    'SQLite', cells=cells))
             have = 0
             for hosts in _HOSTS_QUICK if plan.quick else _HOSTS:
                 for cell in range(cells):
                     bed.grow(hosts - have, cell)
                 have = hosts
                 book.rows.append(_row(bed, plan, cells, hosts))
+
+
+@contextlib.contextmanager
+def _databases(url: str, number: int) -> Iterator[list[str]]:
+    """Yield the URLs of new databases on a server.
+
+    :param url: of a database there; the others are named after it
+    """
+    parsed = sa.engine.make_url(url)
+    names = [f'{parsed.database}_cell{count}'
+             for count in range(1, number + 1)]
+    engine = sa.create_engine(parsed, poolclass=sa.pool.NullPool)
+
+    def drop_all() -> None:
+        with engine.begin() as connection:
+            for name in names:
+                connection.execute(
+                    sa.schema.DropSchema(name, if_exists=True))
+
+    # An earlier run may have been ended.
+    drop_all()
+    try:
+        with engine.begin() as connection:
+            for name in names:
+                connection.execute(sa.schema.CreateSchema(name))
+        yield [parsed.set(database=name).render_as_string(
+            hide_password=False) for name in names]
+    finally:
+        drop_all()
 
 
 def _row(
