@@ -204,8 +204,10 @@ def _select_destinations(
     reserver, mapper = _of_filters(hosts, 'reserver'), _mapper(hosts)
     if mapper is None or reserving.current() is not None:
         return call()
-    with narrowed_module.telling(), stages.telling(), widening.serving(
-            mapper.widener, hosts, kwargs.get('spec_obj')):
+    # What is told at the end needs to know what placement named.
+    with widening.serving(
+            mapper.widener, hosts, kwargs.get('spec_obj')
+    ), narrowed_module.telling(), stages.telling():
         if reserver is None or not reserver.store.keeps:
             return call()
         return reserving.serve(call, reserver, mapper.failures)

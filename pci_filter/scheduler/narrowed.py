@@ -164,6 +164,15 @@ def tell() -> None:
     Nova says how many hosts its filters let pass, and does not know of these:
     one of its filters may be blamed that refused the few others.
     """
+    try:
+        _tell()
+    except Exception as error:
+        # Whatever the request fails with is what is to be told.
+        LOG.debug('Nobody is told what was left out: %s',
+                  failures.failure_text(error))
+
+
+def _tell() -> None:
     narrowed = _latest.get()
     if narrowed is None or narrowed.is_told or not LOG.isEnabledFor(
             logging.INFO):

@@ -25,10 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import contextvars
 import copy
 import random
+import time
 import typing
 
 import nova.conf
@@ -41,6 +43,10 @@ from pci_filter.scheduler import prefilter
 from pci_filter.scheduler import request_specs
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds after which placement is asked for no further host: each is a
+#: request of its own, and Nova alone would have gone on long ago.
+_PATIENCE: typing.Final = 5
 
 #: What placement's client gives: allocation requests, summaries, version.
 Candidates = tuple[typing.Any, typing.Any, typing.Any]
@@ -140,7 +146,7 @@ class _Request:
         chosen = random.sample(
             beyond, max(0, min(self._widener.most - len(named), len(beyond))))
         requests, summaries = list(requests), dict(summaries)
-        answers = [ask(_in_tree(resources, uuid)) for uuid in chosen]
+        answers = _ask_each(ask, resources, chosen)
         for more in answers:
             if more and more[0]:
                 requests += more[0]
@@ -152,18 +158,35 @@ class _Request:
                 'the devices for instance %(instance)s. Of %(chosen)d of '
                 'those that it was asked for it named %(got)d candidates.',
                 {'limit': given, 'named': len(named),
-                 'beyond': len(beyond), 'chosen': len(chosen),
+                 'beyond': len(beyond), 'chosen': len(answers),
                  'instance': self._spec_obj.instance_uuid,
                  'got': len(requests) - given})
-        # None is what Nova makes of an error.
-        is_known = self._fitting.is_complete and all(
-            more and more[0] is not None for more in answers)
+        is_known = self._fitting.is_complete and all(map(_is_known, answers))
         # It may have left out candidates of a host that it names, and with
         # devices in placement one may do where others do not.
-        is_cut = not is_known or len(chosen) < len(beyond) or (
+        is_cut = not is_known or len(answers) < len(beyond) or (
             bool(named) and request_specs.is_tracked(self._spec_obj))
         return (requests, summaries, version), candidates.PlacementList(
-            given, is_cut, len(chosen), len(beyond) if is_known else None)
+            given, is_cut, len(answers), len(beyond) if is_known else None)
+
+
+def _ask_each(
+    ask: Callable[[typing.Any], typing.Any], resources: typing.Any,
+    node_uuids: Sequence[str],
+) -> list[typing.Any]:
+    """Ask placement for hosts until it fails, or that takes too long."""
+    until = time.monotonic() + _PATIENCE
+    answers: list[typing.Any] = []
+    for node_uuid in node_uuids:
+        answers.append(ask(_in_tree(resources, node_uuid)))
+        if not _is_known(answers[-1]) or time.monotonic() > until:
+            break
+    return answers
+
+
+def _is_known(answer: typing.Any) -> bool:
+    """Tell whether placement has answered; Nova makes None of an error."""
+    return bool(answer) and answer[0] is not None
 
 
 def _in_tree(resources: typing.Any, node_uuid: str) -> typing.Any:

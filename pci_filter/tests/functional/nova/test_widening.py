@@ -20,6 +20,7 @@ import os
 
 import fixtures
 from nova import context as nova_context
+from nova.scheduler.filters import compute_filter
 
 from pci_filter.fixture import scheduling
 from pci_filter.scheduler import candidates
@@ -278,14 +279,22 @@ class TestCounting(WideningTestCase):
 class TestAdvice(WideningTestCase):
     """To raise the limit helps only if there is something beyond it."""
 
-    def advice(self, request, **options):
-        """Return the end of the line about a request that fails."""
+    def advice(self, request, lines=1, **options):
+        """Return the end of the line about a request that fails.
+
+        :param lines: how many there are to be
+        """
+        def found():
+            return [line for name in (rejections, narrowed)
+                    for line in self.log_lines(f'INFO {name.__name__} ')]
+
+        before = len(found())
         self.assertRaises(
             selecting.NoValidHost, self.select, request,
             manager=self.scheduler(**options))
-        line, = [line for name in (rejections, narrowed)
-                 for line in self.log_lines(f'INFO {name.__name__} ')]
-        return ''.join(line.partition('Placement gave')[1:])
+        told = found()[before:]
+        self.assertEqual(lines, len(told))
+        return ''.join(''.join(told).partition('Placement gave')[1:])
 
     def test_nobody_has_any(self):
         self.assertEqual('', self.advice(selecting.gpu_request()))
@@ -347,6 +356,30 @@ class TestAdvice(WideningTestCase):
         self.assertIn(' is 3: 1 other hosts can have the devices.', advice)
         self.assertEqual(1, len(self.asked))
 
+    def test_other_filters_reject_the_rest(self):
+        """What placement named is known still as the request ends."""
+        self.add_gpus('gpu', 1)
+        self.patch(compute_filter.ComputeFilter, 'host_passes',
+                   lambda *args: False)
+        enabled = ['ComputeFilter', 'PciPassthroughFilter']
+        self.assertEqual('', self.advice(
+            selecting.gpu_request(), enabled=enabled))
+        line, = self.log_lines(f'INFO {narrowed.__name__} ')
+        self.assertIn(' its filters saw 1: ', line)
+        self.add_gpus('other', 1)
+        self.assertIn(' asked for 1 of 2 other hosts ', self.advice(
+            selecting.gpu_request(), enabled=enabled, widen_to=1))
+
+    def test_line_that_fails(self):
+        """The request fails with what it failed with."""
+        self.add_gpus('gpu', 1)
+        self.patch(compute_filter.ComputeFilter, 'host_passes',
+                   lambda *args: False)
+        self.patch(candidates, 'advice', lambda *args: 1 / 0)
+        self.assertEqual('', self.advice(
+            selecting.gpu_request(), lines=0,
+            enabled=['ComputeFilter', 'PciPassthroughFilter']))
+
     def test_list_was_not_cut(self):
         self.override('scheduler', max_placement_results=self.LIMIT + 1)
         self.assertEqual('', self.advice(selecting.gpu_request()))
@@ -360,7 +393,8 @@ class TestAdvice(WideningTestCase):
 
     def test_placement_gives_up(self):
         """What it did not answer may have been a host that passes."""
-        self.add_gpus('gpu', 1)
+        for number in range(3):
+            self.add_gpus(f'gpu{number}', 1)
 
         def note(method, path):
             self.note(method, path)
@@ -370,6 +404,17 @@ class TestAdvice(WideningTestCase):
         self.placement.answer_instead = note
         self.assertRegex(self.advice(selecting.gpu_request()),
                          documented.pattern('list-cut-counted'))
+        self.assertEqual(2, len(self.asked))
+
+    def test_placement_is_slow(self):
+        """Nova alone would have gone on with the hosts that it has."""
+        for number in range(3):
+            self.add_gpus(f'gpu{number}', 1)
+        with fixtures.MonkeyPatch(
+                'pci_filter.scheduler.widening._PATIENCE', 0):
+            self.assertIn(' asked for 1 of 3 other hosts ', self.advice(
+                tagged_request()))
+        self.assertEqual(2, len(self.asked))
 
     def test_candidates_beyond_the_limit(self):
         """It matters which it is if placement has allocated devices."""
