@@ -119,10 +119,12 @@ from when it has. When they are over, ``on_load_failure`` decides for the hosts
 of the cell.
 
 The cells are read by connections that nobody else uses, at most 16 to each
-cell and worker. A database that takes a second longer than this to answer is
-told to stop, and the connection is closed, so that nothing has to be done when
-it is well again. What ``[database] connection`` or ``[database]
-connection_parameters`` say of timeouts comes first.
+cell and worker, and for some seconds twice as many while one hangs. A database
+that takes a second longer than this to answer is told to stop, and the
+connection is closed, so that nothing has to be done when it is well again.
+What the URL of the cell in ``cell_mappings`` or ``[database]
+connection_parameters`` say of timeouts comes first, and a lower limit of the
+server or the account stays.
 
 Related options:
 

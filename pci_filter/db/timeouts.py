@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Container
 from collections.abc import Mapping
+import contextlib
 import typing
 
 import sqlalchemy as sa
@@ -46,13 +47,27 @@ _BY_DRIVER: typing.Final[
     'psycopg': _postgresql,
 }
 
-#: What lets a server end a statement, by the kind of database. MariaDB takes
-#: what MySQL knows for a comment, and the other way round.
-_LIMIT: typing.Final = {
-    'mysql': 'SET SESSION /*M!100101 max_statement_time = {seconds} */'
-             '/*!50708 max_execution_time = {seconds}000 */',
-    'postgresql': 'SET LOCAL statement_timeout = {seconds}000',
+#: What the server limits statements to; MariaDB has the one and MySQL the
+#: other. Refused: to say both in one statement, with comments that only one of
+#: them reads, or to compute the limit there. ProxySQL does not understand
+#: that, and keeps a connection to one server then.
+_SHOW: typing.Final = (
+    'SHOW SESSION VARIABLES WHERE Variable_name IN '
+    "('max_statement_time', 'max_execution_time')")
+
+#: What changes it, and how much it takes for a second.
+_SET: typing.Final = {
+    'max_statement_time': ('SET SESSION max_statement_time = %s', 1),
+    'max_execution_time': ('SET SESSION max_execution_time = %s', 1000),
 }
+
+#: The same in PostgreSQL, for one transaction only: what is said as a
+#: connection begins is refused by some that hand connections on. With 0 there
+#: is no limit.
+_LIMIT_TRANSACTION: typing.Final = sa.text(
+    "SELECT set_config('statement_timeout', :limit, true) "
+    "WHERE CAST(current_setting('statement_timeout') AS interval) "
+    "NOT BETWEEN interval '1 ms' AND CAST(:limit AS interval)")
 
 
 def are_taken(url: sa.engine.URL) -> bool:
@@ -81,15 +96,32 @@ def arguments(
             if name not in url.query and name not in given}
 
 
-def limit_statement(dialect: str, seconds: int) -> str | None:
-    """Return SQL that lets the server end statements that take longer.
+def limit_session(connection: typing.Any, seconds: int) -> None:
+    """Let a MariaDB or MySQL end statements that take longer.
 
-    In PostgreSQL it is for one transaction only: what is said as a connection
-    begins is refused by some that hand connections on.
+    A lower limit stays: somebody has set it for this account or server.
 
-    :param dialect: of the database
+    :param connection: of the driver
     :param seconds: how long a statement may take
-    :returns: None if there is no such thing
+    :raises Exception: what the driver raises
     """
-    sql = _LIMIT.get('mysql' if dialect == 'mariadb' else dialect)
-    return sql.format(seconds=seconds) if sql else None
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(_SHOW)
+        for name, value in cursor.fetchall():
+            statement, second = _SET[name]
+            if not 0 < float(value) <= seconds * second:
+                cursor.execute(statement, (seconds * second,))
+
+
+def limit_transaction(
+    connection: sa.engine.Connection, seconds: int,
+) -> None:
+    """Let a PostgreSQL end statements of a transaction that take longer.
+
+    :param connection: at the begin of the transaction
+    :param seconds: how long a statement may take, unless there is a lower
+        limit
+    :raises sqlalchemy.exc.SQLAlchemyError: or what oslo.db makes of it, when
+        the database cannot answer
+    """
+    connection.execute(_LIMIT_TRANSACTION, {'limit': f'{seconds}s'})

@@ -57,7 +57,8 @@ _KEPT: typing.Final = 4
 #: so: what hangs is told in the same words wherever it hangs.
 _GRACE: typing.Final = 1
 
-_SERVERS: typing.Final = ('mysql', 'mariadb', 'postgresql')
+_MYSQL: typing.Final = ('mysql', 'mariadb')
+_SERVERS: typing.Final = (*_MYSQL, 'postgresql')
 
 
 class CellDatabase:
@@ -115,14 +116,14 @@ class _Ours(CellDatabase):
         super().__init__(
             (url, seconds), _manager(url, seconds, section, connections))
         self._limit = (
-            timeouts.limit_statement('postgresql', seconds + _GRACE)
-            if url.get_backend_name() == 'postgresql' else None)
+            seconds + _GRACE if url.get_backend_name() == 'postgresql'
+            else None)
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[typing.Any]:
         with super().connect() as connection:
             if self._limit:
-                connection.exec_driver_sql(self._limit)
+                timeouts.limit_transaction(connection, self._limit)
             yield connection
 
     def abandon(self) -> None:
@@ -178,7 +179,6 @@ def _prepare(engine: typing.Any, seconds: int) -> None:
     ping = engine.dialect.do_ping
     engine.dialect.do_ping = lambda connection: ping(
         shared_reads.note_connection(connection))
-    limit = timeouts.limit_statement(engine.dialect.name, seconds)
 
     def connect(
         dialect: typing.Any, record: object, args: typing.Any,
@@ -188,9 +188,8 @@ def _prepare(engine: typing.Any, seconds: int) -> None:
 
     def tell_limit(connection: typing.Any, record: object) -> None:
         # What stands between may not take it, and does without.
-        with contextlib.suppress(Exception), contextlib.closing(
-                connection.cursor()) as cursor:
-            cursor.execute(limit)
+        with contextlib.suppress(Exception):
+            timeouts.limit_session(connection, seconds)
 
     def checked_out(
         connection: typing.Any, record: object, proxy: object,
@@ -200,7 +199,7 @@ def _prepare(engine: typing.Any, seconds: int) -> None:
     event.listen(engine, 'do_connect', connect)
     # With SQLAlchemy before 2.0.5 oslo.db tries it itself, after this.
     event.listen(engine, 'checkout', checked_out)
-    if limit and engine.dialect.name != 'postgresql':
+    if engine.dialect.name in _MYSQL:
         event.listen(engine, 'connect', tell_limit)
 
 

@@ -12,6 +12,8 @@
 
 """What drivers and servers are told of timeouts."""
 
+from unittest import mock
+
 import ddt
 import sqlalchemy as sa
 import testtools
@@ -45,10 +47,20 @@ class TestTimeouts(testtools.TestCase):
             sa.engine.make_url('postgresql://h/d'), 1, 2)[
                 'keepalives_interval'])
 
-    def test_limit_statement(self):
-        self.assertEqual(
-            timeouts.limit_statement('mysql', 7),
-            timeouts.limit_statement('mariadb', 7))
-        self.assertEqual('SET LOCAL statement_timeout = 7000',
-                         timeouts.limit_statement('postgresql', 7))
-        self.assertIsNone(timeouts.limit_statement('sqlite', 7))
+    @ddt.unpack
+    @ddt.data(
+        ('max_statement_time', '0.000000', 7),
+        ('max_statement_time', '3600.000000', 7),
+        ('max_statement_time', '6.500000', None),
+        ('max_execution_time', '0', 7000),
+        ('max_execution_time', '7001', 7000),
+        ('max_execution_time', '7000', None))
+    def test_limit_session(self, name, value, expected):
+        connection = mock.Mock()
+        cursor = connection.cursor.return_value
+        cursor.fetchall.return_value = [(name, value)]
+        timeouts.limit_session(connection, 7)
+        _, *changes = cursor.execute.mock_calls
+        self.assertEqual([] if expected is None else [mock.call(
+            f'SET SESSION {name} = %s', (expected,))], changes)
+        cursor.close.assert_called_once_with()

@@ -153,6 +153,13 @@ class ServerMixin:
                 self.assertEqual(
                     seconds + 1, int(self.read(self.limit, seconds)))
 
+    def test_lower_limit_stays(self):
+        """The server, the account or the URL may have one."""
+        self.move_to(self.engine().url.update_query_dict(
+            self.lower).render_as_string(hide_password=False))
+        for seconds, limit in (10, 5), (3, 4):
+            self.assertEqual(limit, int(self.read(self.limit, seconds)))
+
     def test_unshared_reads_keep_nobody_waiting(self):
         """However many there are, and however long they take."""
         go, begun = threading.Event(), []
@@ -206,12 +213,14 @@ class ServerMixin:
 
 class TestDatabasesMySQL(ServerMixin, DatabasesTestCase, servers.MySQLMixin):
     limit = 'SELECT @@max_statement_time'
+    lower = {'init_command': 'SET SESSION max_statement_time = 5'}
 
 
 class TestDatabasesPostgreSQL(
         ServerMixin, DatabasesTestCase, servers.PostgreSQLMixin):
     limit = ("SELECT setting::int / 1000 FROM pg_settings "
              "WHERE name = 'statement_timeout'")
+    lower = {'options': '-c statement_timeout=5s'}
 
     def test_line_of_what_is_read(self):
         """A descriptor of our own, whether the connection is new or not."""
