@@ -42,11 +42,6 @@ from pci_filter.scheduler import host_pools
 from pci_filter.scheduler import request_specs
 from pci_filter.tags import base
 
-#: Seconds that a cell has to answer, however often it is looked at for one
-#: reservation. Nova asks none at this time, so that nobody may be kept waiting
-#: for one that is down.
-_FOR_CELL: typing.Final = 15
-
 #: Seconds to wait for others of this process that are at the same node.
 _FOR_OTHERS: typing.Final = 5
 
@@ -79,7 +74,9 @@ class Reserver:
     store would let one succeed in each round, and all would read the database
     in each. A thread that has waited too long goes on nevertheless, since it
     is the store that decides. The lock is held while the cell and the store
-    are asked, for a limited time each; no other lock is taken meanwhile.
+    are asked, for a limited time each. The locks of cell_databases, of
+    shared_reads and of the connections' pool are taken meanwhile, and nobody
+    who has one of those waits for this one.
 
     :param conf: nova.conf
     :param tag_sources: what the pools are made with
@@ -230,7 +227,9 @@ class Node:
             return instances, before, moved, groups.get(self.uuid, {})
 
         if self._deadline is None:
-            self._deadline = time.monotonic() + _FOR_CELL
+            # However often it is looked at. Nova asks none at this time, so
+            # nobody may be kept waiting for one that is down.
+            self._deadline = time.monotonic() + self._timeout
         # Not shared: each look has its own order of statements.
         answer = cell_reader.CellReader(
             self._context, [(self._cell, [self.uuid])], read, self._timeout,

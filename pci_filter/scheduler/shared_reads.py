@@ -94,7 +94,10 @@ class Database(typing.Protocol):
 class Batch:
     """What is read at once, for one request or several.
 
-    All of it is guarded by the lock of SharedReads, but for the answer.
+    The lock of SharedReads guards it. Without it may be read: ``nodes`` once
+    the batch has begun, for they do not change any more; ``ended``, which is
+    written before there is an answer, once there is one; and ``requests`` for
+    the log.
 
     :param question: what tells it from other reads but for the nodes
     :param read: what reads it
@@ -208,20 +211,26 @@ class SharedReads:
                     return nova_context.did_not_respond_sentinel
         return batch.answer.result()
 
-    def _begin(self, question: Hashable) -> Batch | None:
+    def _begin(
+        self, question: Hashable, since: float = -math.inf,
+    ) -> Batch | None:
         """Make the next batch the current one if nobody waits for that.
 
         To be called with the lock.
 
+        :param since: not one that all have given up on by then; whoever comes
+            back to it begins it
         :returns: what is to be read now
         """
         current = self._current.get(question)
         if current is not None and current.deadline > time.monotonic():
             return None
-        batch = self._next.pop(question, None)
-        if batch is not None:
-            self._current[question] = batch
-            self._busy.append(batch)
+        batch = self._next.get(question)
+        if batch is None or batch.deadline <= since:
+            return None
+        del self._next[question]
+        self._current[question] = batch
+        self._busy.append(batch)
         return batch
 
     def _look_after(self, begun: Batch | None) -> None:
@@ -289,7 +298,7 @@ class SharedReads:
             self._busy.remove(batch)
             if self._current.get(batch.question) is batch:
                 del self._current[batch.question]
-                following = self._begin(batch.question)
+                following = self._begin(batch.question, time.monotonic())
         batch.ended = time.monotonic()
         batch.answer.set_result(answer)
         return following

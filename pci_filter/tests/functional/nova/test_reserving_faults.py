@@ -335,8 +335,7 @@ class TestDatabase(FaultsTestCase):
                 self.host.cell, 'ALTER TABLE gone RENAME TO pci_devices')))
 
     def test_database_frozen_between_load_and_claim(self):
-        self.useFixture(fixtures.MonkeyPatch(
-            'pci_filter.scheduler.reserver._FOR_CELL', 0.1))
+        self.patch(self.reserver, '_load_timeout', 0.1)
         url = self.cloud.engine(self.host.cell).url
         with contextlib.closing(sqlite3.connect(
                 url.database, isolation_level=None,

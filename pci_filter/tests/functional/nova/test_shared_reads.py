@@ -170,6 +170,24 @@ class TestSharedReads(base.NovaTestCase):
         self.assertEqual(1, self.database.abandoned)
         self.assertEqual(3, len(self.begun))
 
+    def test_nothing_is_read_for_those_who_left(self):
+        first = self.join()
+        self.wait_for_begin()
+        second = self.join()
+        second.deadline = 0
+        self.let_go()
+        self.assertEqual(0, self.wait(first))
+        while self.reads._busy:
+            time.sleep(0.001)
+        self.assertEqual(1, len(self.begun))
+        # Nor are the connections abandoned for that.
+        self.let_go(2)
+        self.assertEqual(0, self.wait(self.join(question='other')))
+        self.assertEqual(0, self.database.abandoned)
+        # Who comes back has it read.
+        self.assertEqual(0, self.wait(second))
+        self.assertEqual(3, len(self.begun))
+
     def test_what_hangs_for_good_is_bounded(self):
         """Then the pool has no more connections for who comes."""
         most = shared_reads._MOST_HANGING
@@ -206,11 +224,11 @@ class TestSharedReads(base.NovaTestCase):
     def test_what_hangs_is_hung_up_on(self):
         first = self.join()
         self.wait_for_begin()
-        first.deadline = time.monotonic() - shared_reads._PATIENCE + 1
+        first.deadline = time.monotonic() - shared_reads._PATIENCE + 60
         self.join(question='other')
         self.wait_for_begin()
         self.assertEqual([], self.database.hung_up)
-        first.deadline -= 1
+        first.deadline -= 61
         self.join(question='r')
         self.wait_for_begin()
         self.assertEqual(['c0'], self.database.hung_up)
