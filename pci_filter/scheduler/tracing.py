@@ -53,8 +53,11 @@ def point(stage: str) -> Iterator[dict[str, typing.Any]]:
         info['etype'] = type(error).__name__
         raise
     finally:
-        # Even if it could not be told that it began, it has for osprofiler.
-        _tell(lambda: _profiler.stop(info=found_out(info)))
+        # Even if it could not be told that it began, it has for osprofiler:
+        # what is not stopped has all that comes later below it.
+        told: dict[str, typing.Any] = {}
+        _tell(lambda: told.update(found_out(info)))
+        _tell(lambda: _profiler.stop(info=told))
 
 
 def found_out(info: Mapping[str, typing.Any]) -> dict[str, typing.Any]:

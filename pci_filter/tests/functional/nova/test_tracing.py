@@ -18,7 +18,9 @@ import subprocess
 import sys
 
 from oslo_utils import importutils
+import testtools
 
+from pci_filter.scheduler import tracing
 from pci_filter.tests.functional.nova import processes
 from pci_filter.tests.functional.nova import test_reserving_processes
 
@@ -49,6 +51,34 @@ def spans(told):
                if info['name'].endswith('-stop')}
     return {info['trace_id']: Span(info, stopped[info['trace_id']])
             for info in told if info['name'].endswith('-start')}
+
+
+class TestPoint(testtools.TestCase):
+
+    def setUp(self):
+        if importutils.try_import('osprofiler') is None:
+            self.skipTest('osprofiler is not installed')
+        super().setUp()
+        from osprofiler import notifier
+        from osprofiler import profiler
+
+        self.told = []
+        self.addCleanup(notifier.set, notifier.get())
+        notifier.set(self.told.append)
+        profiler.init('key')
+        self.addCleanup(profiler.clean)
+
+    def test_what_cannot_be_found_out(self):
+        """The span ends nevertheless, or the next one would be in it."""
+        for stage in 'one', 'two':
+            with tracing.point(stage) as info:
+                info['broken'] = lambda: 1 / 0
+        self.assertEqual(
+            [f'pci_filter.{stage}-{what}' for stage in ('one', 'two')
+             for what in ('start', 'stop')],
+            [info['name'] for info in self.told])
+        self.assertEqual(1, len({
+            info['parent_id'] for info in self.told}))
 
 
 class TestTracing(test_reserving_processes.ProcessesTestCase):
