@@ -135,6 +135,20 @@ class UnreadTopology(numa.NUMATopology):
         len(self)
         return set(super().obj_what_changed())
 
+    def obj_reset_changes(
+        self, *args: typing.Any, **kwargs: typing.Any,
+    ) -> None:
+        """Take what is stored, too, for unchanged."""
+        len(self)
+        super().obj_reset_changes(*args, **kwargs)
+
+    def obj_to_primitive(
+        self, *args: typing.Any, **kwargs: typing.Any,
+    ) -> typing.Any:
+        """Serialize the cells, as those of the version that is stored."""
+        len(self)
+        return super().obj_to_primitive(*args, **kwargs)
+
     def obj_load_attr(self, attrname: str) -> None:
         """Parse the topology.
 
@@ -146,7 +160,9 @@ class UnreadTopology(numa.NUMATopology):
 
     def __bool__(self) -> bool:
         # NUMATopologyFilter asks for it whatever the guest is.
-        return 'NUMACell' in self._text or len(self) > 0
+        if not super().obj_attr_is_set('cells') and 'NUMACell' in self._text:
+            return True
+        return len(self) > 0
 
     def __deepcopy__(self, memo: typing.Any) -> typing.Any:
         # Nova copies it with each PciDeviceStats that it asks.

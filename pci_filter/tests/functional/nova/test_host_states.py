@@ -511,6 +511,24 @@ class TestTopology(HostStatesTestCase):
             _ordered(made().obj_clone().obj_to_primitive()))
         empty = numa.NUMATopology(cells=[])
         self.assertFalse(host_states.UnreadTopology(empty._to_json()))
+        topology = made()
+        topology.cells = []
+        self.assertFalse(topology)
+
+    def test_changes_of_the_one_of_nova(self):
+        topology = host_states.UnreadTopology(self.text)
+        topology.obj_reset_changes()
+        self.assertEqual(set(), topology.obj_what_changed())
+        self.assertEqual(2, len(topology))
+
+    def test_version_of_the_one_of_nova(self):
+        """It is that of the host, which may be another release."""
+        text = self.text.replace('"1.2"', '"1.1"')
+        self.assertNotEqual(self.text, text)
+        self.assertEqual(
+            _ordered(numa.NUMATopology.obj_from_db_obj(
+                text).obj_to_primitive()),
+            _ordered(host_states.UnreadTopology(text).obj_to_primitive()))
 
     def test_host_without(self):
         self.report('few', None)
