@@ -41,9 +41,9 @@ LOG = logging.getLogger(__name__)
 
 #: What it costs to do without what only saves time.
 SLOWER: typing.Final = (
-    'Verdicts are the same, but nova-scheduler parses the summary '
-    '(compute_nodes.pci_stats) of every host at every request, as without '
-    'pci_filter.')
+    'Verdicts are the same, but nova-scheduler parses more of what hosts have '
+    'reported (compute_nodes.pci_stats or numa_topology) at every request '
+    'than it needs.')
 
 #: What it costs to do without what reservations need.
 NOT_RESERVED: typing.Final = (

@@ -145,7 +145,7 @@ class TestNova(status.StatusTestCase):
         results = self.results(1, before=SLOWER_NOVA)
         self.check(results, 'Scheduler Hook', 1,
                    'its HostManager has no host_state_cls(). Verdicts are '
-                   'the same, but nova-scheduler parses the summary')
+                   'the same, but nova-scheduler parses more of what ')
         self.check_rest(results)
 
     def test_nothing_is_attached(self):
