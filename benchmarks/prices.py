@@ -47,6 +47,14 @@ _KINDS: typing.Final = ('in-tree', 'ours')
 _RATES: typing.Final = (1, 10, 50)
 
 
+def has_server(points: _Points) -> bool:
+    """Tell whether the database has a server, whose cost is known.
+
+    :param points: what the case "price" has noted of a database
+    """
+    return any(point['ours']['server_cpu_ms'] is not None for point in points)
+
+
 def alone(points: _Points) -> Iterator[Sequence[str]]:
     """Yield the rows of a table of requests that are made one by one.
 

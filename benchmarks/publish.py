@@ -97,6 +97,8 @@ def _for_your_dba(found: typing.Any) -> Iterator[str]:
     """Yield what requests cost the servers, by how many there are."""
     yield from _paragraph(_machine(found['machine']))
     for database, points in found.get('price', {}).items():
+        if not prices.has_server(points):
+            continue
         yield ''
         yield from _paragraph(
             f'What a request costs {database}, one after the other:')
