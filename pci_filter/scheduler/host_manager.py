@@ -148,17 +148,19 @@ def _get_host_states_by_uuids(
             call.func, manager, context, wanted, spec_obj, *args, **kwargs)
             if narrowed else call, narrowed)
         info['loaded'] = len(found)
+        # The databases may still be counting.
+        host_states.read_topologies(found, spec_obj)
     with times.stage('waiting') as info:
-        host_states = list(mapper.map_pools(
+        found = list(mapper.map_pools(
             context, manager, found, spec_obj, reader, times.began))
-        info['fallback'] = functools.partial(stages.fallback, host_states)
+        info['fallback'] = functools.partial(stages.fallback, found)
         if reader:
             info.update(host_pools.what_was_read(reader))
     request = reserving.current()
     if request is not None:
-        request.note_hosts(host_states, functools.partial(
+        request.note_hosts(found, functools.partial(
             request_specs.cells_by_uuid, manager, spec_obj))
-    return candidates.counted(host_states)
+    return candidates.counted(found)
 
 
 def _load(

@@ -107,8 +107,7 @@ def maker(
     demands = device_requests.Demands()
     pool_maker = pool_load.PoolMaker(
         tag_sources, request_specs.is_tracked(spec_obj))
-    numa_guest = bool(
-        spec_obj and 'numa_topology' in spec_obj and spec_obj.numa_topology)
+    numa_guest = request_specs.has_numa_guest(spec_obj)
 
     def make(
         host: Host, groups: device_groups.Groups,

@@ -22,6 +22,7 @@ guest has NUMA nodes. What Nova alone would see is the same, only later.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import copy
@@ -37,6 +38,7 @@ from oslo_log import log as logging
 
 from pci_filter import objects
 from pci_filter.scheduler import changes
+from pci_filter.scheduler import request_specs
 
 LOG = logging.getLogger(__name__)
 
@@ -276,6 +278,27 @@ def _put_aside(compute: typing.Any, name: str) -> Iterator[typing.Any]:
         yield value
     finally:
         setattr(compute, name, value)
+
+
+def read_topologies(
+    host_states: Iterable[typing.Any], spec_obj: typing.Any,
+) -> None:
+    """Parse the NUMA topologies that a request is going to need.
+
+    To do so while something else is waited for. Whatever is wrong raises when
+    somebody needs it, and not here.
+
+    :param host_states: HostStates, ours or not
+    :param spec_obj: nova.objects.RequestSpec or None
+    """
+    with contextlib.suppress(Exception):
+        if not request_specs.has_numa_guest(spec_obj):
+            return
+        for host_state in host_states:
+            topology = host_state.numa_topology
+            if isinstance(topology, UnreadTopology):
+                with contextlib.suppress(Exception):
+                    len(topology)
 
 
 def replace_stats(host_state: typing.Any, pools: typing.Any) -> None:

@@ -60,6 +60,15 @@ def names_hosts(spec_obj: typing.Any) -> bool:
         for field in ('host', 'node')))
 
 
+def has_numa_guest(spec_obj: typing.Any) -> bool:
+    """Tell whether a request is of a guest with NUMA nodes.
+
+    :param spec_obj: nova.objects.RequestSpec or None
+    """
+    return bool(spec_obj and 'numa_topology' in spec_obj
+                and spec_obj.numa_topology)
+
+
 def context(spec_obj: typing.Any) -> typing.Any:
     """Return the context of a request, so that what is logged names it.
 

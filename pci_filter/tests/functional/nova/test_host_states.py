@@ -441,6 +441,19 @@ class TestTopology(HostStatesTestCase):
                 self.manager, self.numa_spec(numa_policy=policy)))
             self.assertEqual(3, len(self.read))
 
+    def test_read_while_the_databases_count(self):
+        """What is going to be needed anyway."""
+        scheduling.host_states(self.manager, self.numa_spec())
+        self.assertEqual(3, len(self.read))
+
+    def test_one_that_cannot_be_read(self):
+        """It raises when it is needed; the others are read."""
+        self.report('few', self.text.replace('NUMATopology', 'Other'))
+        states = scheduling.host_states(self.manager, self.numa_spec())
+        self.assertEqual(3, len(self.read))
+        self.assertEqual({'few', 'many', 'some'}, {
+            state.host for state in states})
+
     def test_consumed(self):
         spec = self.numa_spec()
         state, *_ = scheduling.host_states(self.manager, spec)
