@@ -53,7 +53,9 @@ MACHINES = {
 }
 
 CHECKS = {
-    **{python: [sys.executable, '-m', 'tox', '-q', 'run', '-e', 'mypy', '--',
+    # Each in an environment of its own: two at a time would make the same one.
+    **{python: [sys.executable, '-m', 'tox', '-q', 'run', '-e', 'mypy',
+                '--workdir', f'.tox/{python}', '--',
                 '--python-version', python] for python in ('3.10', '3.12')},
     # It succeeds, too, where it was at a loss.
     'syntax': ['bash', '-c', 'set -o pipefail; vermin -t=3.9- --no-tips '
