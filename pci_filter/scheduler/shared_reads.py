@@ -199,9 +199,9 @@ class SharedReads:
                 batch.deadline = max(batch.deadline, deadline)
                 begun = self._begin(batch.question)
                 until = deadline
-                if self._next.get(batch.question) is batch:
-                    until = min(
-                        until, self._current[batch.question].deadline)
+                current = self._current.get(batch.question)
+                if current and self._next.get(batch.question) is batch:
+                    until = min(until, current.deadline)
             self._look_after(begun)
             now = time.monotonic()
             try:
@@ -211,22 +211,20 @@ class SharedReads:
                     return nova_context.did_not_respond_sentinel
         return batch.answer.result()
 
-    def _begin(
-        self, question: Hashable, since: float = -math.inf,
-    ) -> Batch | None:
+    def _begin(self, question: Hashable) -> Batch | None:
         """Make the next batch the current one if nobody waits for that.
 
-        To be called with the lock.
+        Not if all have given up on the next one as well: that is begun when
+        somebody comes, or comes back to it. To be called with the lock.
 
-        :param since: not one that all have given up on by then; whoever comes
-            back to it begins it
         :returns: what is to be read now
         """
+        now = time.monotonic()
         current = self._current.get(question)
-        if current is not None and current.deadline > time.monotonic():
+        if current is not None and current.deadline > now:
             return None
         batch = self._next.get(question)
-        if batch is None or batch.deadline <= since:
+        if batch is None or batch.deadline <= now:
             return None
         del self._next[question]
         self._current[question] = batch
@@ -298,7 +296,7 @@ class SharedReads:
             self._busy.remove(batch)
             if self._current.get(batch.question) is batch:
                 del self._current[batch.question]
-                following = self._begin(batch.question, time.monotonic())
+                following = self._begin(batch.question)
         batch.ended = time.monotonic()
         batch.answer.set_result(answer)
         return following

@@ -179,6 +179,9 @@ class TestSharedReads(base.NovaTestCase):
         self.assertEqual(0, self.wait(first))
         while self.reads._busy:
             time.sleep(0.001)
+        # Nor for who looks once more whether there is an answer.
+        self.assertIs(nova_context.did_not_respond_sentinel,
+                      self.reads.wait(second, 0))
         self.assertEqual(1, len(self.begun))
         # Nor are the connections abandoned for that.
         self.let_go(2)
