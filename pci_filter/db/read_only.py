@@ -135,7 +135,8 @@ def _engine(url: str) -> sa.engine.Engine:
         parsed = _existing_file(parsed)
     arguments = timeouts.arguments(
         parsed, _CONNECT_TIMEOUT, _ANSWER_TIMEOUT)
-    if dialect == 'postgresql' and 'options' not in parsed.query:
+    if dialect == 'postgresql' and timeouts.are_taken(parsed) and (
+            'options' not in parsed.query):
         arguments['options'] = f'-c statement_timeout={_ANSWER_TIMEOUT}s'
     engine = sa.create_engine(
         parsed, poolclass=pool.NullPool, connect_args=arguments, future=True,

@@ -335,14 +335,16 @@ class TestDatabase(FaultsTestCase):
                 self.host.cell, 'ALTER TABLE gone RENAME TO pci_devices')))
 
     def test_database_frozen_between_load_and_claim(self):
-        self.patch(self.reserver, '_load_timeout', 0.1)
+        seconds = self.reserver._load_timeout
+        self.reserver._load_timeout = 0.1
         url = self.cloud.engine(self.host.cell).url
         with contextlib.closing(sqlite3.connect(
                 url.database, isolation_level=None,
                 check_same_thread=False)) as other:
             self.assertIn('did not answer in time', self.check(
                 lambda: other.execute('BEGIN EXCLUSIVE'),
-                lambda: other.execute('COMMIT')))
+                lambda: (other.execute('COMMIT'), setattr(
+                    self.reserver, '_load_timeout', seconds))))
 
     def test_many_instances_wait_once(self):
         looks = []
