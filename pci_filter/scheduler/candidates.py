@@ -39,12 +39,15 @@ class PlacementList(typing.NamedTuple):
     :param asked: how many more hosts that can have the devices it was asked
         for
     :param beyond: how many more there are; None if that is not known
+    :param was_slow: whether it was asked for no further hosts since that took
+        too long
     """
 
     given: int
     is_cut: bool
     asked: int = 0
     beyond: int | None = None
+    was_slow: bool = False
 
 
 #: Counts the hosts beyond placement's list that can have the devices; None if
@@ -132,15 +135,18 @@ def advice(host_state: typing.Any, left: int, left_out: int = 0) -> str:
         return ''
     most = max(cut, key=lambda one: one.beyond or 0)
     if most.beyond is None or most.asked >= most.beyond:
-        return _raise_limit(most.given, limit)
+        return _raise_limit(most.given, limit, most.asked)
     return (f' Placement gave {most.given} allocation requests, and '
             f'[scheduler]max_placement_results is {limit}: it was asked for '
             f'{most.asked} of {most.beyond} other hosts that can have the '
-            'devices. Raise [pci_filter]widen_to.')
+            'devices' + (
+                ', and took too long for more.' if most.was_slow else
+                '. Raise [pci_filter]widen_to.'))
 
 
-def _raise_limit(given: int, limit: int) -> str:
-    others = _number_of_others()
+def _raise_limit(given: int, limit: int, asked: int = 0) -> str:
+    # Those that placement was asked for would be counted as well.
+    others = None if asked else _number_of_others()
     if others == 0:
         return ''
     return (f' Placement gave at least {given} allocation requests, and '

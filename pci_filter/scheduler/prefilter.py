@@ -177,8 +177,8 @@ class Prefilter:
     ) -> int | None:
         """Return how many compute nodes can pass that were not asked about.
 
-        For the log only, so no cell is waited for that is slow, and none gets
-        a rest for it.
+        For the log only, so no cell is waited for that is slow, none that
+        rests is asked, and none gets a rest for it.
 
         :param context: the request context
         :param manager: the HostManager
@@ -189,11 +189,12 @@ class Prefilter:
             which matters if it has allocated devices
         """
         needs = _needs(spec_obj)
-        if not needs or request_specs.names_hosts(spec_obj):
+        cells = request_specs.cells_to_ask(manager, spec_obj)
+        if not needs or request_specs.names_hosts(spec_obj) or any(
+                map(self._rests, cells)):
             return None
         answers = self._ask(
-            context, request_specs.cells_to_ask(manager, spec_obj), needs,
-            None, narrowed_module.FOR_WORDS)
+            context, cells, needs, None, narrowed_module.FOR_WORDS)
         if not all(isinstance(answer, set) for answer in answers.values()):
             return None
         others = set().union(*answers.values()).difference(compute_uuids)

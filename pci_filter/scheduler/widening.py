@@ -162,12 +162,14 @@ class _Request:
                  'instance': self._spec_obj.instance_uuid,
                  'got': len(requests) - given})
         is_known = self._fitting.is_complete and all(map(_is_known, answers))
+        was_slow = is_known and len(answers) < len(chosen)
         # It may have left out candidates of a host that it names, and with
         # devices in placement one may do where others do not.
         is_cut = not is_known or len(answers) < len(beyond) or (
             bool(named) and request_specs.is_tracked(self._spec_obj))
         return (requests, summaries, version), candidates.PlacementList(
-            given, is_cut, len(answers), len(beyond) if is_known else None)
+            given, is_cut, len(answers), len(beyond) if is_known else None,
+            was_slow)
 
 
 def _ask_each(

@@ -16,6 +16,7 @@ PCI_FILTER_BEYOND is how many hosts placement names in TestAllBeyond.
 """
 
 import logging
+import math
 import os
 
 import fixtures
@@ -279,7 +280,12 @@ class TestCounting(WideningTestCase):
 class TestAdvice(WideningTestCase):
     """To raise the limit helps only if there is something beyond it."""
 
-    def advice(self, request, lines=1, **options):
+    def setUp(self):
+        super().setUp()
+        # As long as a test may take.
+        self.patch(narrowed, 'FOR_WORDS', 60)
+
+    def advice(self, request, lines=1, manager=None, **options):
         """Return the end of the line about a request that fails.
 
         :param lines: how many there are to be
@@ -291,7 +297,7 @@ class TestAdvice(WideningTestCase):
         before = len(found())
         self.assertRaises(
             selecting.NoValidHost, self.select, request,
-            manager=self.scheduler(**options))
+            manager=manager or self.scheduler(**options))
         told = found()[before:]
         self.assertEqual(lines, len(told))
         return ''.join(''.join(told).partition('Placement gave')[1:])
@@ -356,6 +362,31 @@ class TestAdvice(WideningTestCase):
         self.assertIn(' is 3: 1 other hosts can have the devices.', advice)
         self.assertEqual(1, len(self.asked))
 
+    def test_refused_beyond_the_limit(self):
+        """Those that were asked for are no others to be found."""
+        self.add_gpus('gpu', 1)
+        with fixtures.MonkeyPatch(
+                'pci_filter.scheduler.request_specs.is_tracked',
+                lambda spec_obj: True):
+            self.override('scheduler', max_placement_results=self.LIMIT + 1)
+            self.add_gpus('b', 1)
+            self.assertRegex(
+                self.advice(tagged_request(), widen_to=2),
+                documented.pattern('list-cut'))
+
+    def test_cell_rests(self):
+        """One that was slow is not asked for the sake of a line."""
+        self.add_gpus('gpu', 1)
+        manager = self.scheduler(widen_to=0)
+        prefilter = manager.host_manager.enabled_filters[
+            0].pool_mapper.prefilter
+        prefilter._rests_until[self.cloud.cells[0].uuid] = math.inf
+        with base.Statements('AS fitting') as statements:
+            self.assertRegex(
+                self.advice(selecting.gpu_request(), manager=manager),
+                documented.pattern('list-cut'))
+        self.assertEqual([], statements.texts)
+
     def test_other_filters_reject_the_rest(self):
         """What placement named is known still as the request ends."""
         self.add_gpus('gpu', 1)
@@ -403,7 +434,7 @@ class TestAdvice(WideningTestCase):
 
         self.placement.answer_instead = note
         self.assertRegex(self.advice(selecting.gpu_request()),
-                         documented.pattern('list-cut-counted'))
+                         documented.pattern('list-cut'))
         self.assertEqual(2, len(self.asked))
 
     def test_placement_is_slow(self):
@@ -412,8 +443,9 @@ class TestAdvice(WideningTestCase):
             self.add_gpus(f'gpu{number}', 1)
         with fixtures.MonkeyPatch(
                 'pci_filter.scheduler.widening._PATIENCE', 0):
-            self.assertIn(' asked for 1 of 3 other hosts ', self.advice(
-                tagged_request()))
+            advice = self.advice(tagged_request())
+        self.assertRegex(advice, documented.pattern('list-slow'))
+        self.assertIn(' asked for 1 of 3 other hosts ', advice)
         self.assertEqual(2, len(self.asked))
 
     def test_candidates_beyond_the_limit(self):
