@@ -31,6 +31,7 @@ from nova.virt import hardware
 
 from pci_filter import matching
 from pci_filter import objects
+from pci_filter.scheduler import request_specs
 
 #: Why it need not help that the host has another place.
 _NOTE: typing.Final = (
@@ -43,7 +44,7 @@ def looks_for_place(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     :param host_state: a HostState
     :param spec_obj: nova.objects.RequestSpec that asks for devices
     """
-    return bool('numa_topology' in spec_obj and spec_obj.numa_topology
+    return bool(request_specs.has_numa_guest(spec_obj)
                 and host_state.numa_topology)
 
 
@@ -54,8 +55,7 @@ def matters(host_state: typing.Any, spec_obj: typing.Any) -> bool:
     :param spec_obj: nova.objects.RequestSpec
     """
     requests = spec_obj.pci_requests and spec_obj.pci_requests.requests
-    if not (requests and 'numa_topology' in spec_obj
-            and spec_obj.numa_topology):
+    if not (requests and request_specs.has_numa_guest(spec_obj)):
         # Nobody has looked at the host's summary, and nobody need.
         return False
     pools = host_state.pci_stats

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import functools
 import typing
 
 from pci_filter.db import device_groups
@@ -78,6 +79,7 @@ def what_was_read(
         by the read, and how many devices, in how many groups, were counted
         for all of them
     """
+    @functools.cache
     def groups() -> list[model.DeviceGroup]:
         return [group for answer in reader.answers_so_far().values()
                 if isinstance(answer, dict)
