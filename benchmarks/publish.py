@@ -29,6 +29,9 @@ from benchmarks import prices
 
 _Row = typing.Mapping[str, typing.Any]
 
+#: What MariaDB takes of its memory for its tables, in a profile.
+_POOL: typing.Final = 'innodb_buffer_pool_mb'
+
 #: What becomes of each microsecond of a host, in the order of a request.
 _COSTS: typing.Final = (
     ('nova_without_pci', 'Nova without PCI devices, for comparison'),
@@ -61,7 +64,7 @@ def main(*files: str) -> None:
 
 def _at_scale(found: typing.Any) -> Iterator[str]:
     """Yield the targets, and what requests cost at each number of hosts."""
-    yield from _paragraph(_machine(found['machine']))
+    yield from _paragraph(_machine(found))
     yield ''
     yield from _table(
         ('What', 'Database', 'Target', 'In-tree', 'Ours', 'Ratio', 'Verdict'),
@@ -95,7 +98,7 @@ def _at_scale(found: typing.Any) -> Iterator[str]:
 
 def _for_your_dba(found: typing.Any) -> Iterator[str]:
     """Yield what requests cost the servers, by how many there are."""
-    yield from _paragraph(_machine(found['machine']))
+    yield from _paragraph(_machine(found))
     for database, points in found.get('price', {}).items():
         if not prices.has_server(points):
             continue
@@ -157,10 +160,15 @@ def _profile(found: typing.Any) -> Iterator[str]:
                 subsequent_indent='       ')
 
 
-def _machine(machine: typing.Mapping[str, typing.Any]) -> str:
-    return (
+def _machine(found: typing.Any) -> str:
+    machine = found['machine']
+    return ' '.join((
         f"Measured with Nova {machine['nova']}, Python {machine['python']} "
-        f"and {machine['processors']} processors.")
+        f"and {machine['processors']} processors.",
+        *(f'``innodb_buffer_pool_size`` of {database} was '
+          f"{data['server'][_POOL]:,} MB."
+          for database, data in found.get('profile', {}).items()
+          if _POOL in data['server'])))
 
 
 def _paragraph(text: str) -> list[str]:

@@ -140,9 +140,10 @@ def _show_profile(
 ) -> None:
     """Print where the time of one of our requests goes."""
     costs = data['us_per_host']
-    server = ' '.join(str(value) for value in data['server'].values())
+    server = ', '.join(
+        f'{name} {value}' for name, value in data['server'].items())
     lines = [
-        f'{database} ({server}), {data["hosts"]:,} hosts, 1 candidate',
+        f'{database}, {data["hosts"]:,} hosts, 1 candidate ({server})',
         f'  statements: {data["statements"]}, from {data["device_rows"]:,} '
         f'device rows to {data["groups"]:,} groups, {data["bytes"]:,} bytes',
         f'  driver: {data["driver_execute_ms"]} ms to execute, '
