@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import typing
 
@@ -67,13 +69,11 @@ def load(
     kinds = _Kinds(by_device, stored_tags)
     loaded: dict[str, Groups] = {}
     asked = frozenset(node_uuids)
-    reads_all = len(asked) >= _MANY and (
-        len(asked) >= _BY_INDEX * node_lists.number_of_nodes(connection))
-    for lists in ((),) if reads_all else node_lists.split(node_uuids):
+    for lists, bound in _parts(connection, node_uuids):
         for row in connection.execute(
                 group_statement.statement(
-                    by_device, providers, stored_tags, if_idle, len(lists)),
-                node_lists.parameters(lists)):
+                    by_device, providers, stored_tags, if_idle, len(lists),
+                    in_range=bool(bound and not lists)), bound):
             uuid, available, first_address, total, text, *provider = row
             if uuid not in asked:
                 continue
@@ -85,6 +85,25 @@ def load(
             groups[kind] = _joined(groups[kind], group) if (
                 kind in groups) else group
     return loaded
+
+
+def _parts(
+    connection: sa.engine.Connection, node_uuids: Sequence[str],
+) -> Iterator[tuple[node_lists.Lists, Mapping[str, object]]]:
+    """Yield the lists of each statement, and what is to be bound.
+
+    With most nodes of a cell there are no lists, but ranges of devices if
+    there are so many nodes that a server would put the groups of all of them
+    on its disk: of 4,000 hosts MariaDB did, and took a quarter longer.
+    """
+    nodes = len(node_uuids)
+    if nodes < _MANY or (
+            nodes < _BY_INDEX * node_lists.number_of_nodes(connection)):
+        for lists in node_lists.split(node_uuids):
+            yield lists, node_lists.parameters(lists)
+        return
+    for bound in node_lists.device_ranges(connection, nodes) or ({},):
+        yield (), bound
 
 
 class _Kinds(dict['str | bytes', model.DeviceKind]):

@@ -81,7 +81,7 @@ def _group_key_in_mysql(
 @functools.lru_cache(maxsize=16)
 def statement(
     by_device: bool, providers: bool, stored_tags: bool, if_idle: bool,
-    lists: int,
+    lists: int, in_range: bool = False,
 ) -> sa.Select[typing.Any]:
     """Return the statement, with the lists of node UUIDs yet to be bound.
 
@@ -100,10 +100,16 @@ def statement(
     physical function can differ in it.
 
     :param lists: how many lists there are; with none, of all compute nodes
+    :param in_range: whether only of devices in a range that will be bound
     """
     nodes = tables.compute_nodes.c
-    counted = _counted(
-        by_device, providers, stored_tags, if_idle, lists).subquery('counted')
+    groups = _counted(by_device, providers, stored_tags, if_idle, lists)
+    if in_range:
+        groups = groups.where(node_lists.in_range())
+    for dialect in ('mysql', 'mariadb'):
+        # Else they sort the groups, for nobody.
+        groups = groups.suffix_with('ORDER BY NULL', dialect=dialect)
+    counted = groups.subquery('counted')
     return sa.select(nodes.uuid, *list(counted.c)[1:]).select_from(
         counted.join(
             tables.compute_nodes, nodes.id == counted.c.compute_node_id),
@@ -131,7 +137,9 @@ def _counted(
               AND d.status IN ('available', 'claimed', 'allocated')
               [AND d.compute_node_id IN (
                   SELECT id FROM compute_nodes WHERE uuid IN (...))]
+              [AND d.id BETWEEN ... AND ...]
         GROUP BY d.compute_node_id, kind [, provider]
+        [ORDER BY NULL]
 
     where free is the address of a device that is available. Devices in use
     are read too: they keep their relatives from being claimed. To read what

@@ -31,6 +31,10 @@ _PER_LIST: typing.Final = 999
 #: longer to sort their groups, and a server more memory.
 PER_STATEMENT: typing.Final = 1000
 
+#: The names of what is bound for a range of devices.
+_FIRST: typing.Final = 'first_device'
+_LAST: typing.Final = 'last_device'
+
 Lists = Sequence[Sequence[str]]
 
 
@@ -47,6 +51,38 @@ def number_of_nodes(connection: sa.engine.Connection) -> int:
     """
     return connection.scalar(sa.select(
         sa.func.count()).select_from(tables.compute_nodes)) or 0
+
+
+def device_ranges(
+    connection: sa.engine.Connection, nodes: int,
+) -> list[dict[str, int]]:
+    """Return the ids of all devices in ranges, one for each statement.
+
+    There are as many as :func:`split` would make statements, for the same
+    reason. What the ids of a compute node are is for chance to say, so groups
+    of one can come from two ranges.
+
+    :param connection: to the cell's database; only read from
+    :param nodes: how many compute nodes are asked about
+    :returns: what to bind for :func:`in_range`; nothing if one range is enough
+    """
+    number = -(-nodes // PER_STATEMENT)
+    if number <= 1:
+        return []
+    ids = tables.pci_devices.c.id
+    first, last = connection.execute(
+        sa.select(sa.func.min(ids), sa.func.max(ids))).one()
+    if first is None:
+        return []
+    size = -(-(last - first + 1) // number)
+    return [{_FIRST: start, _LAST: start + size - 1}
+            for start in range(first, last + 1, size)]
+
+
+def in_range() -> sa.ColumnElement[bool]:
+    """Return the condition that a device is in a range that will be bound."""
+    return tables.pci_devices.c.id.between(
+        sa.bindparam(_FIRST), sa.bindparam(_LAST))
 
 
 def condition(lists: int) -> sa.ColumnElement[bool]:

@@ -336,10 +336,11 @@ class DeviceGroupsMixin(base.DatabaseMixin):
                 'extra_info': '{"parent_ifname": "eth0"}'})
         asked = uuids[:70]
         told = set()
-        for by_index, in_statement, reads_all in (
-                (2, 100, False), (3 / 5, 100, True), (7 / 10, 100, False),
-                # One statement, however many there would be.
-                (1 / 5, 25, True)):
+        for by_index, in_statement, reads_all, expected in (
+                (2, 100, False, 2), (3 / 5, 100, True, 2),
+                (7 / 10, 100, False, 2), (2, 25, False, 4),
+                # As many ranges as there would be lists, found before.
+                (1 / 5, 25, True, 5)):
             for name, value in (('device_groups._BY_INDEX', by_index),
                                 ('node_lists.PER_STATEMENT', in_statement)):
                 self.useFixture(fixtures.MonkeyPatch(
@@ -350,11 +351,39 @@ class DeviceGroupsMixin(base.DatabaseMixin):
             told.add(repr(sorted(
                 (node, sorted(map(_told, groups.values())))
                 for node, groups in loaded.items())))
-            if reads_all:
-                self.assertEqual(2, len(statements))
+            self.assertEqual(expected, len(statements))
             for text, _ in statements[1:]:
                 self.assertEqual(reads_all, ' IN (SELECT' not in text, text)
         self.assertEqual(1, len(told))
+
+    def test_a_node_in_several_ranges(self):
+        """The parts of its groups are added up."""
+        uuids = self.add_nodes(70)
+        devices = ({}, {'status': 'claimed'}, {})
+        for device in devices:
+            for node in uuids:
+                self.add_devices(node, device)
+        whole = self.load_nodes(*uuids)
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.db.node_lists.PER_STATEMENT', 10))
+        statements = self.statements()
+        again = self.load_nodes(*uuids)
+        self.assertEqual(set(uuids), set(again))
+        for node in uuids:
+            # Each load has kinds of its own, which equal no others.
+            self.assertEqual([_told(group) for group in whole[node].values()],
+                             [_told(group) for group in again[node].values()])
+        ranges = [text for text, _ in statements if ' BETWEEN ' in text]
+        self.assertEqual(7, len(ranges))
+        for groups in whole.values():
+            self.assertEqual([(2, 1)], [
+                (group.available, group.in_use) for group in groups.values()])
+
+    def test_no_devices_in_ranges(self):
+        uuids = self.add_nodes(70)
+        self.useFixture(fixtures.MonkeyPatch(
+            'pci_filter.db.node_lists.PER_STATEMENT', 10))
+        self.assertEqual({}, self.load_nodes(*uuids))
 
     def test_few_nodes_are_not_counted(self):
         uuids = self.add_nodes(63)
