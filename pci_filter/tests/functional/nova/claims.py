@@ -24,11 +24,32 @@ from nova.compute import claims
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
+from nova.virt import hardware
 
 #: What ends a claim in nova-compute: see pci_filter.fixture.compute_host.
 _CLAIM_ERRORS = (nova_exception.NovaException, LookupError, ValueError)
 
 _CHANGED = ('status', 'instance_uuid', 'request_id')
+
+
+def guest(cells):
+    """Return the topology of a flavor that nobody has placed yet.
+
+    :param cells: number of its NUMA cells
+    :returns: InstanceNUMATopology, None if there are none
+    """
+    return objects.InstanceNUMATopology(cells=[
+        objects.InstanceNUMACell(
+            id=number, cpuset={number}, pcpuset=set(), memory=512,
+            pagesize=None, cpu_pinning_raw=None, cpu_policy=None,
+            cpu_thread_policy=None) for number in range(cells)]
+    ) if cells else None
+
+
+def limits():
+    """Return what the scheduler lets the NUMA nodes of a host be used for."""
+    return objects.NUMATopologyLimits(
+        cpu_allocation_ratio=4.0, ram_allocation_ratio=1.0)
 
 
 class Claims:
@@ -43,6 +64,7 @@ class Claims:
     def __init__(self, tracker, node):
         self.tracker = tracker
         self._node = node
+        self._topology = node.numa_topology
         self._context = nova_context.get_admin_context()
         self._devices = [
             (device, [getattr(device, name) for name in _CHANGED])
@@ -52,6 +74,9 @@ class Claims:
         self._pools = isinstance(vars(tracker.stats).get('pools'), list) and [
             {**pool, 'devices': list(pool['devices'])}
             for pool in tracker.stats.pools]
+        if self._pools is not False:
+            _share(tracker.stats.numa_topology)
+            _share(tracker.stats.dev_filter)
 
     def error(self, requests, guest, limits):
         """Return why a claim fails, None if it succeeds.
@@ -60,12 +85,32 @@ class Claims:
         :param guest: InstanceNUMATopology of the flavor, None if it has none
         :param limits: NUMATopologyLimits of the scheduler
         """
+        return self.first_error([(requests, guest)], limits)
+
+    def first_error(self, instances, limits):
+        """Return why the first claim fails that does, None if none does.
+
+        :param instances: requests and guest of each, as for :meth:`error`, in
+            the order of their claims
+        :param limits: as for :meth:`error`
+        """
+        try:
+            for number, (requests, guest) in enumerate(instances):
+                error = self._error(
+                    f'a5d7e1b5-3a8c-4f0e-8a5b-0d5b3a4a6f2{number:x}',
+                    requests, guest, limits)
+                if error is not None:
+                    return error
+        finally:
+            self._put_back()
+        return None
+
+    def _error(self, uuid, requests, guest, limits):
         wanted = objects.InstancePCIRequests(
-            instance_uuid='a5d7e1b5-3a8c-4f0e-8a5b-0d5b3a4a6f2e',
+            instance_uuid=uuid,
             requests=[request.obj_clone() for request in requests])
         instance = objects.Instance(
-            uuid=wanted.instance_uuid,
-            numa_topology=guest.obj_clone() if guest else None)
+            uuid=uuid, numa_topology=guest.obj_clone() if guest else None)
         try:
             claim = claims.Claim(
                 self._context, instance, self._node.hypervisor_hostname,
@@ -75,14 +120,18 @@ class Claims:
                 self._context, wanted, claim.claimed_numa_topology)
         except _CLAIM_ERRORS as error:
             return f'{type(error).__name__}: {error}'
-        finally:
-            self._put_back()
         asked = sum(request.count for request in requests)
         if len(devices) != asked:
             return f'got {len(devices)} of {asked} devices'
+        if claim.claimed_numa_topology:
+            # As nova.compute.resource_tracker does (_update_usage).
+            self._node.numa_topology = hardware.numa_usage_from_instance_numa(
+                objects.NUMATopology.obj_from_db_obj(self._node.numa_topology),
+                claim.claimed_numa_topology)._to_json()
         return None
 
     def _put_back(self):
+        self._node.numa_topology = self._topology
         for device, before in self._devices:
             for name, value in zip(_CHANGED, before):
                 if getattr(device, name) != value:
@@ -93,3 +142,15 @@ class Claims:
             stats.pools = [{**pool, 'devices': list(pool['devices'])}
                            for pool in self._pools]
             self.tracker.stats = stats
+
+
+def _share(part):
+    """Let copies of Nova's stats have the same part.
+
+    Nova copies them for each question (nova.pci.stats, support_requests), and
+    changes only the pools. To copy the rest takes as long as all else.
+
+    :param part: a part of the stats, None if they do not have it
+    """
+    if part is not None:
+        part.__deepcopy__ = lambda memo: part

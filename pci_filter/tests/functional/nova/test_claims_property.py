@@ -57,8 +57,6 @@ STOCK, OURS, BACK = 'stock', 'ours', 'back to stock'
 FILTERS = (['PciPassthroughFilter', 'NUMATopologyFilter'],
            ['NUMATopologyFilter', 'PciPassthroughFilter'])
 
-_LIMITS = {'cpu_allocation_ratio': 4.0, 'ram_allocation_ratio': 1.0}
-
 
 class Scenario(typing.NamedTuple):
     """A fleet and who asks.
@@ -198,16 +196,6 @@ def _report(tracker, providers):
     tracker.stats.populate_pools_metadata_from_assigned_devices()
 
 
-def _guest(cells):
-    """Return the topology of a flavor that nobody has placed yet."""
-    return nova_objects.InstanceNUMATopology(cells=[
-        nova_objects.InstanceNUMACell(
-            id=number, cpuset={number}, pcpuset=set(), memory=512,
-            pagesize=None, cpu_pinning_raw=None, cpu_policy=None,
-            cpu_thread_policy=None) for number in range(cells)]
-    ) if cells else None
-
-
 class Truth(typing.NamedTuple):
     """What a claim does, and what it is about.
 
@@ -227,7 +215,7 @@ class Truth(typing.NamedTuple):
 
 def find_truth(world):
     """Claim for each want on each host that Nova's filters would look at."""
-    limits = nova_objects.NUMATopologyLimits(**_LIMITS)
+    limits = claims.limits()
     for number, machine in enumerate(world.scenario.machines):
         of_host = world.claims[number]
         pools = [{key: value for key, value in pool.items()
@@ -241,7 +229,7 @@ def find_truth(world):
             mapping = wants.allocate(want, requests, pools)
             yield Truth(number, want, requests, mapping, of_host.error(
                 wants.with_providers(requests, mapping),
-                _guest(len(want.numa_nodes)), limits))
+                claims.guest(len(want.numa_nodes)), limits))
 
 
 class Decisions:
@@ -354,11 +342,11 @@ class TestClaimsProperty(base.NovaTestCase):
             (guest, tracked): {
                 state.host: state for state in scheduling.host_states(
                     managers[0], scheduling.request_spec(
-                        requests, _guest(guest), requested_resources=(
+                        requests, claims.guest(guest), requested_resources=(
                             base.request_groups(requests) if tracked else [])))
             } for guest in (0, 1) for tracked in (False, True)}
         for truth in truths:
-            guest = _guest(len(truth.want.numa_nodes))
+            guest = claims.guest(len(truth.want.numa_nodes))
             state = states[bool(guest), device_requests.is_tracked(
                 truth.requests, truth.mapping)][
                     scenario.machines[truth.number].name]
