@@ -22,6 +22,7 @@ from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import typing
 
 from pci_filter import matching
@@ -221,6 +222,22 @@ def _compiled(
         numa_policy=request.numa_policy, numa_cells=near,
         socket_cells=sockets if request.numa_policy == 'socket'
         else _NOWHERE)
+
+
+def moved(
+    request: matching.DeviceRequest, near: frozenset[int],
+    topology: HostTopology,
+) -> matching.DeviceRequest:
+    """Return a request of a guest that is placed elsewhere.
+
+    :param request: of a guest that has a place
+    :param near: the NUMA nodes of its new one
+    :param topology: the NUMA topology of the host
+    """
+    return dataclasses.replace(
+        request, numa_cells=near,
+        socket_cells=_same_sockets(near, topology)
+        if request.numa_policy == 'socket' else _NOWHERE)
 
 
 def _label(request: PciRequest) -> str:

@@ -30,6 +30,7 @@ from pci_filter import matching
 from pci_filter.matching import pool as pool_module
 from pci_filter import model
 from pci_filter.objects import device_requests
+from pci_filter.objects import other_places
 from pci_filter.objects import pool_load
 from pci_filter.objects import spec_match
 from pci_filter.tags import base
@@ -262,6 +263,22 @@ class PciDevicePoolList:
         return (
             matching.fit_in_every_order(self._pools, [*others, requests])
             or not matching.fit_in_every_order(self._pools, others))
+
+    def still_fit_after(
+        self, requests: Sequence[matching.DeviceRequest],
+        instances: Sequence[Sequence[matching.DeviceRequest]],
+    ) -> bool:
+        """Tell whether others get their devices after one more instance.
+
+        Those that do not fit before it either are none of its business. Where
+        tags are unknown nobody is refused for it.
+
+        :param requests: those of one more instance
+        :param instances: the requests of each of the others, which can be
+            placed elsewhere then
+        """
+        return bool(self.unknown_tags) or other_places.still_fit(
+            self._pools, requests, instances, self._host_topology)
 
     def supports_requests(
         self,

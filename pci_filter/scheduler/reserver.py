@@ -255,19 +255,47 @@ class Node:
         left = self._pools.after(waiting)
         cells = None
         if first_place.looks_for_place(self._host_state, self._spec_obj):
-            view = left.without_relatives() if left.place_matters(
-                self.requests) else left
-            cells = self._place(view)
+            cells = self._first_cells(left)
             if cells is None and self._place(self._pools) is not None:
                 # The devices are what keeps the guest from its place.
                 return None
         if not left.supports_requests(self.requests, self._mapping, cells):
             return None
         wanted = left.compiled_requests(self.requests, self._mapping, cells)
-        if waiting and not self._pools.fit_in_every_order(waiting, wanted):
+        if waiting and not (
+                self._pools.fit_in_every_order(waiting, wanted)
+                and self._may_be_first(waiting, cells)):
             return None
         return tuple(
             request for request in wanted if not request.rp_uuids)
+
+    def _may_be_first(
+        self, waiting: Sequence[deciding.Requests],
+        cells: Sequence[typing.Any] | None,
+    ) -> bool:
+        """Tell whether the others find theirs if this claim is the first.
+
+        When their devices are not taken yet, a guest with NUMA cells may be
+        placed elsewhere, and take those.
+
+        :param cells: where the guest is placed after the others
+        """
+        if cells is None:
+            return True
+        first = self._first_cells(self._pools)
+        if first is None:
+            return False
+        return [cell.id for cell in first] == [cell.id for cell in cells] or (
+            self._pools.still_fit_after(self._pools.compiled_requests(
+                self.requests, self._mapping, first), waiting))
+
+    def _first_cells(
+        self, pools: objects.PciDevicePoolList,
+    ) -> Sequence[typing.Any] | None:
+        """Return where nova-compute places the guest, None if nowhere."""
+        return self._place(
+            pools.without_relatives() if pools.place_matters(self.requests)
+            else pools)
 
     def _place(
         self, pools: objects.PciDevicePoolList,

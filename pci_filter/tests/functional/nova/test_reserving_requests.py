@@ -262,15 +262,13 @@ class TestAnyOrder(selecting.SelectingTestCase):
                     instance_uuid=server.uuid)
 
 
-class TestNUMAGuest(selecting.SelectingTestCase):
+class NUMAGuestTestCase(selecting.SelectingTestCase):
 
     def setUp(self):
         super().setUp()
         self.manager = self.scheduler([
             *scheduling.PCI_FILTER, 'NUMATopologyFilter'])
         self.topology = scheduling.host_numa_topology((0, 1))
-        self.host = self.add_gpus(
-            'host0', numa_nodes=(0, 1), numa_topology=self.topology)
 
     def guest(self):
         return {'numa_topology': objects.InstanceNUMATopology(cells=[
@@ -278,6 +276,14 @@ class TestNUMAGuest(selecting.SelectingTestCase):
                 id=0, cpuset={0}, pcpuset=set(), memory=512, pagesize=None,
                 cpu_pinning_raw=None, cpu_policy=None,
                 cpu_thread_policy=None)])}
+
+
+class TestNUMAGuest(NUMAGuestTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.add_gpus(
+            'host0', numa_nodes=(0, 1), numa_topology=self.topology)
 
     def place(self, server):
         """Return where nova-compute places a guest as things are then."""
@@ -312,6 +318,38 @@ class TestNUMAGuest(selecting.SelectingTestCase):
             selecting.gpu_request(2, numa_policy='required'),
             **self.guest()))
         self.assertEqual([], self.kept(self.host))
+
+
+class TestPlacedFirst(NUMAGuestTestCase):
+    """A guest is placed elsewhere if it claims before those before it."""
+
+    TESLA = {'vendor_id': '10de', 'product_id': '1db6'}
+    AMPERE = {'vendor_id': '10de', 'product_id': '20b0'}
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.add(self.cloud.add_host(0, 'host0', [
+            hardware.gpu(0x3b, 0), {
+                **hardware.gpu(0x4b, 1),
+                'product_id': self.AMPERE['product_id']}],
+            ['{"vendor_id": "10de"}'], numa_topology=self.topology))
+
+    def select_guest(self, *specs):
+        return self.select(scheduling.pci_request(
+            specs, numa_policy='required', alias_name='gpu'), **self.guest())
+
+    def test_takes_the_only_one(self):
+        """After the other it is placed on node 1, before it on node 0."""
+        server = self.select_guest(self.TESLA)
+        self.assertRaises(selecting.NoValidHost, self.select_guest,
+                          self.TESLA, self.AMPERE)
+        self.assertEqual([server.uuid], self.counting(self.host))
+
+    def test_the_other_can_be_placed_elsewhere(self):
+        server = self.select_guest(self.TESLA, self.AMPERE)
+        other = self.select_guest(self.AMPERE, self.TESLA)
+        self.assertEqual(
+            {server.uuid, other.uuid}, set(self.counting(self.host)))
 
 
 class TestInPlacement(selecting.SelectingTestCase):
