@@ -28,6 +28,7 @@ from pci_filter.matching.pool import PoolKind
 from pci_filter.matching.question import Providers
 from pci_filter.matching.question import Question
 from pci_filter.matching.request import DeviceRequest
+from pci_filter.matching.worst_case import may_suffice
 from pci_filter.matching.worst_case import suffice
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     'StageCount',
     'fit_in_every_order',
     'fit_one_by_one',
+    'may_suffice',
     'suffice',
 ]

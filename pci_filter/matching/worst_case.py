@@ -106,3 +106,33 @@ def _undisturbed(
         return []
     return [pool for pool in chosen
             if not any(other.excludes(pool) for other in taken)]
+
+
+def may_suffice(
+    pools: constraints.Pools,
+    requests: Sequence[request_module.DeviceRequest],
+) -> bool:
+    """Tell whether Nova's pools may suffice, if relatives do not count.
+
+    If not, they do not, whatever the unknown tags are.
+
+    :param pools: the pools of one host
+    :param requests: the requests of one instance that has a place
+    """
+    return all(
+        constraints.available([
+            pool for pool in pools
+            if may_take(request, pool) and _may_be_near(request, pool)
+        ]) >= request.count for request in requests)
+
+
+def _may_be_near(
+    request: request_module.DeviceRequest, pool: pool_module.PciDevicePool,
+) -> bool:
+    """Tell whether the NUMA policy lets a device be taken in some case."""
+    policy = request.numa_policy
+    return (
+        policy == 'preferred' or not request.numa_cells
+        or pool.numa_node in request.numa_cells
+        or policy == 'socket' and pool.numa_node in request.socket_cells
+        or policy == 'legacy' and pool.numa_node is None)

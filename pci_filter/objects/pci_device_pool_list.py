@@ -205,6 +205,8 @@ class PciDevicePoolList:
 
         No pool excludes another. As dicts there are those, too, whose tags
         nobody knows here: they are counted to find the node to begin with.
+        Where tags are unknown it suffices that a place may do: nova-compute
+        takes it then, and does not go on to one that is certain.
         """
         view = copy.copy(self)
         view._mind_relatives = False
@@ -296,6 +298,8 @@ class PciDevicePoolList:
         question, providers = self._ask(
             requests, provider_mapping, numa_cells)
         if self.unknown_tags:
+            if not self._mind_relatives:
+                return matching.may_suffice(self._pools, question.requests)
             return self._decide(question, providers) is not None
         if not providers:
             return question.fits(self._pools)

@@ -205,3 +205,62 @@ class TestMayTake(base.UnitTestCase):
                 (vdpa, builders.A_VDPA, True)):
             self.assertEqual(expected, worst_case.may_take(
                 request_module.DeviceRequest.compile('x', 1, [spec]), pool))
+
+
+class TestPlace(base.UnitTestCase):
+    """Where Nova's own nova-compute places a guest with NUMA cells."""
+
+    def setUp(self):
+        super().setUp()
+        self.pools = summaries.pool_list([
+            builders.pf(physical_network='net1'),
+            builders.vf(1, physical_network='net1'),
+            builders.vf(1, physical_network='net2'),
+            builders.pf(builders.B, numa=1, physical_network='net1'),
+            builders.vf(1, builders.C, numa=1, physical_network='net1')])
+
+    def check(self, near, claimed, chosen, *requests):
+        cells = [builders.Cell(near)]
+        self.assertEqual(
+            (claimed, chosen),
+            (self.pools.supports_requests(requests, None, cells),
+             self.pools.without_relatives().supports_requests(
+                 requests, None, cells)))
+
+    def ask(self, policy, **spec):
+        return builders.port(policy=policy, physical_network='net1', **spec)
+
+    def test_chosen_for_what_is_unknown(self):
+        """On node 0 a function may be on net1, but excludes its port."""
+        requests = [self.ask('required', dev_type='type-PF'),
+                    self.ask('required', dev_type='type-VF')]
+        self.check(0, False, True, *requests)
+        self.check(1, True, True, *requests)
+
+    def test_known_not_to_do(self):
+        for policy, chosen in (('required', False), ('legacy', False),
+                               ('preferred', True)):
+            self.check(2, chosen, chosen, self.ask(
+                policy, dev_type='type-PF'))
+        self.check(1, False, False, self.ask('required', tier='gold'))
+        self.check(1, False, False, *[self.ask(
+            'required', count=2, dev_type='type-PF')])
+
+    def test_socket(self):
+        self.check(0, True, True, self.ask('socket', dev_type='type-PF'))
+
+
+class TestMaySuffice(base.UnitTestCase):
+
+    def test_near(self):
+        known, unknown = builders.to_pools([
+            builders.vf(1, numa=1), builders.vf(1, builders.B, numa=None)])
+        for policy, one, other in (
+                ('required', False, False), ('socket', True, False),
+                ('legacy', False, True), ('preferred', True, True)):
+            request = request_module.DeviceRequest.compile(
+                'x', 1, [{}], policy, frozenset((0,)),
+                frozenset((0, 1)) if policy == 'socket' else frozenset())
+            self.assertEqual((one, other), tuple(
+                worst_case.may_suffice([pool], [request])
+                for pool in (known, unknown)), policy)
