@@ -253,18 +253,28 @@ class PciDevicePoolList:
         """Tell whether one more instance disturbs others, or they it.
 
         Asked about requests that fit after the others. Where tags are unknown
-        that is all that can be known, and where the others can disturb each
-        other already nobody is refused for it.
+        each must get its devices whatever all the others take. Where the
+        others can disturb each other already nobody is refused for it.
 
         :param instances: the requests of each of the others
         :param requests: those of one more
         """
         if self.unknown_tags:
-            return True
+            return (self._suffice_for_each([*instances, requests])
+                    or not self._suffice_for_each(instances))
         _, others = matching.fit_one_by_one(self._pools, instances)
         return (
             matching.fit_in_every_order(self._pools, [*others, requests])
             or not matching.fit_in_every_order(self._pools, others))
+
+    def _suffice_for_each(
+        self, instances: Sequence[Sequence[matching.DeviceRequest]],
+    ) -> bool:
+        return all(
+            matching.suffice(self._pools, requests, [
+                *self._promised, *itertools.chain.from_iterable(
+                    [*instances[:number], *instances[number + 1:]])])
+            for number, requests in enumerate(instances))
 
     def still_fit_after(
         self, requests: Sequence[matching.DeviceRequest],

@@ -187,3 +187,16 @@ class TestPoolList(base.UnitTestCase):
         self.assertFalse(pools.after([port, port]).supports_requests(asked))
         self.assertTrue(pools.supports_requests(asked))
         self.assertTrue(pools.fit_in_every_order([port] * 9, port))
+
+    def test_unknown_tags_in_any_order(self):
+        """The port is promised first, but a function may be claimed first."""
+        pools = summaries.pool_list([
+            builders.pf(physical_network='net1'),
+            builders.vf(1, physical_network='net1'),
+            builders.vf(1, builders.B), builders.vf(
+                1, builders.B, physical_network='net1')])
+        port = [_request(1, builders.A_PF)]
+        function = [_request(1, builders.A_VF)]
+        self.assertTrue(pools.fit_in_every_order([function], function))
+        self.assertFalse(pools.fit_in_every_order([port], function))
+        self.assertFalse(pools.fit_in_every_order([function], port))
