@@ -94,9 +94,9 @@ def _parts(
 
     With most nodes of a cell there are no lists, but ranges of devices if
     there are so many nodes that a server would put the groups of all of them
-    on its disk: of 4,000 hosts MariaDB did, and took a quarter longer.
+    on its disk: of 4,000 hosts MariaDB did, and took a fifth longer.
     """
-    nodes = len(node_uuids)
+    nodes = len(frozenset(node_uuids))
     if nodes < _MANY or (
             nodes < _BY_INDEX * node_lists.number_of_nodes(connection)):
         for lists in node_lists.split(node_uuids):

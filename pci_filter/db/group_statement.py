@@ -107,7 +107,7 @@ def statement(
     if in_range:
         groups = groups.where(node_lists.in_range())
     for dialect in ('mysql', 'mariadb'):
-        # Else they sort the groups, for nobody.
+        # Else MariaDB sorts the groups, and MySQL did before 8.0.
         groups = groups.suffix_with('ORDER BY NULL', dialect=dialect)
     counted = groups.subquery('counted')
     return sa.select(nodes.uuid, *list(counted.c)[1:]).select_from(
