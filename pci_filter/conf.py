@@ -130,6 +130,34 @@ Related options:
 
 * ``[pci_filter] on_load_failure``
 """),
+    cfg.BoolOpt(
+        'causal_reads',
+        default=True,
+        help="""
+Let what is read of a Galera cluster have all that was committed before it.
+
+A node applies what was committed on another one some moments later. Without
+this, nova-scheduler may choose a device that was claimed on another node a
+moment before, or miss one that was freed. The node that is asked applies all
+of that first, which takes a fraction of a millisecond unless it lags behind
+("At scale" in the documentation has the figures). If it takes longer than the
+``repl.causal_read_timeout`` of the node or ``[pci_filter] load_timeout``,
+``on_load_failure`` decides.
+
+Only the connections of this package do so, and only where the server says
+that it is a node of Galera: other databases, and Nova's own reads, are not
+affected. What ``[database] mysql_wsrep_sync_wait`` asks for besides is done as
+well. A driver that takes no timeouts, see ``load_timeout``, reads on Nova's
+connections, and so as that option alone says. The commands wait in any case.
+
+Set it to false if all schedulers read from the node that is written to, and
+every fraction of a millisecond counts.
+
+Related options:
+
+* ``[pci_filter] on_load_failure``
+* ``[database] mysql_wsrep_sync_wait``
+"""),
     cfg.StrOpt(
         'load_for',
         default='pci_requests',

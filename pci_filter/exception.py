@@ -126,6 +126,16 @@ class DatabaseUnreadable(PciFilterError):
         super().__init__(reason)
 
 
+class NodeBehind(PciFilterError):
+    """A node of Galera did not apply in time what was committed before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'the node of Galera that was asked has not applied what was '
+            'committed before within its repl.causal_read_timeout; see '
+            'wsrep_local_recv_queue there')
+
+
 class PciRequestsNotSupported(PciFilterError):
     """A host's pools cannot serve the requests that were to be consumed.
 

@@ -26,6 +26,7 @@ from sqlalchemy import event
 from sqlalchemy import exc
 from sqlalchemy import pool
 
+from pci_filter.db import galera
 from pci_filter.db import timeouts
 from pci_filter import exception
 
@@ -38,6 +39,8 @@ _READ_ONLY: typing.Final = {
     'postgresql': 'SET SESSION CHARACTERISTICS AS TRANSACTION '
                   'ISOLATION LEVEL REPEATABLE READ, READ ONLY',
 }
+
+_MYSQL: typing.Final = ('mysql', 'mariadb')
 
 #: Seconds that a server has to let us connect and to answer, where the driver
 #: can be told and the URL does not say. Nova waits that long for a cell, too
@@ -56,7 +59,8 @@ def connect(
 
     Every transaction is read-only, so an account that may only read is
     enough. But on SQLite, what is read within a transaction is of one moment;
-    ``rollback()`` ends it.
+    ``rollback()`` ends it. On a node of Galera that has all that was committed
+    before.
 
     :param url: as in nova.conf; nothing secret in it ever gets out
     :param expected: tables that have to be there
@@ -71,7 +75,8 @@ def connect(
         with _unreadable(url, Exception):
             connection = engine.connect()
         with _unreadable(
-                url, (exc.SQLAlchemyError, ValueError)), connection:
+                url, (exc.SQLAlchemyError, exception.NodeBehind,
+                      ValueError)), connection:
             require_tables(connection, expected)
             yield connection
     finally:
@@ -150,6 +155,8 @@ def _engine(url: str) -> sa.engine.Engine:
         connection.commit()
 
     event.listen(engine, 'connect', make_read_only)
+    if dialect in _MYSQL:
+        galera.attach(engine)
     return engine
 
 

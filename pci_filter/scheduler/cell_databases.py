@@ -33,12 +33,16 @@ from nova import context as nova_context
 from nova.db.api import api as api_db
 from nova.db.main import api as main_db
 from oslo_db.sqlalchemy import enginefacade
+from oslo_log import log as logging
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy import exc
 
+from pci_filter.db import galera
 from pci_filter.db import timeouts
 from pci_filter.scheduler import shared_reads
+
+LOG = logging.getLogger(__name__)
 
 #: Connections to a cell's database for reads that requests share: one of each
 #: kind goes on at a time, however many requests want it.
@@ -107,14 +111,16 @@ class _Ours(CellDatabase):
     :param seconds: ``[pci_filter]load_timeout``
     :param section: Nova's options for such a database
     :param connections: how many there may be
+    :param causal: whether reads of Galera see all that was committed before
     """
 
     def __init__(
         self, url: sa.engine.URL, seconds: int, section: typing.Any,
-        connections: int,
+        connections: int, causal: bool,
     ) -> None:
         super().__init__(
-            (url, seconds), _manager(url, seconds, section, connections))
+            (url, seconds, causal),
+            _manager(url, seconds, section, connections, causal))
         self._limit = (
             seconds + _GRACE if url.get_backend_name() == 'postgresql'
             else None)
@@ -148,6 +154,7 @@ class _Ours(CellDatabase):
 
 def _manager(
     url: sa.engine.URL, seconds: int, section: typing.Any, connections: int,
+    causal: bool,
 ) -> typing.Any:
     """Return one that is configured as Nova's are, [database] and all."""
     # The same name twice would be a list, which no driver takes.
@@ -166,11 +173,11 @@ def _manager(
             max_pool_size=_KEPT, max_overflow=connections - _KEPT,
             pool_timeout=limit)
     manager.append_on_engine_create(
-        lambda engine: _prepare(engine, limit))
+        lambda engine: _prepare(engine, limit, causal))
     return manager
 
 
-def _prepare(engine: typing.Any, seconds: int) -> None:
+def _prepare(engine: typing.Any, seconds: int, causal: bool) -> None:
     """Let an engine tell which connections are used, and limit statements.
 
     A connection that was in the pool is tried before anything else, which may
@@ -201,6 +208,8 @@ def _prepare(engine: typing.Any, seconds: int) -> None:
     event.listen(engine, 'checkout', checked_out)
     if engine.dialect.name in _MYSQL:
         event.listen(engine, 'connect', tell_limit)
+        if causal:
+            galera.attach(engine)
 
 
 def _parsed(url: str) -> sa.engine.URL | None:
@@ -258,20 +267,23 @@ def of_cell(
     :param connections: SHARED or UNSHARED
     """
     url = _parsed(cell.database_connection)
+    causal: bool = nova.conf.CONF.pci_filter.causal_reads
     key = cell.uuid, connections
     with _lock:
         former = _known.get(key)
     if url is not None:
-        if former and former.identity == (url, seconds):
+        if former and former.identity == (url, seconds, causal):
             return former
         database: CellDatabase = _Ours(
-            url, seconds, nova.conf.CONF.database, connections)
+            url, seconds, nova.conf.CONF.database, connections, causal)
     else:
         with nova_context.target_cell(context, cell) as cell_context:
             manager = main_db.get_context_manager(cell_context)
         if former and former.identity is manager:
             return former
         database = CellDatabase(manager, manager)
+        if causal and connections == SHARED:
+            _say_not_causal(cell)
     with _lock:
         found = _known.get(key)
         if found is not former and found is not None:
@@ -283,8 +295,23 @@ def of_cell(
     return database
 
 
+def _say_not_causal(cell: typing.Any) -> None:
+    """Log that reads of a cell are as Nova's are, if it could be a Galera.
+
+    How Nova's connections read is for Nova to say.
+    """
+    if str(cell.database_connection).startswith(_MYSQL):
+        LOG.info(
+            'The PCI devices of cell %s are read on connections of Nova, '
+            'whose driver takes no timeouts. [pci_filter]causal_reads has no '
+            'effect there; [database]mysql_wsrep_sync_wait has.', cell.uuid)
+
+
 def of_api(seconds: int) -> CellDatabase:
     """Return Nova's API database.
+
+    On a node of Galera that lags it may be out of date, which does not matter
+    for what is asked there (pci_filter.reservations.sight).
 
     :param seconds: that an answer may take
     """
@@ -292,7 +319,7 @@ def of_api(seconds: int) -> CellDatabase:
     url = _parsed(section.connection or '')
     if url is None:
         return CellDatabase(api_db.context_manager, api_db.context_manager)
-    return _Ours(url, seconds, section, SHARED)
+    return _Ours(url, seconds, section, SHARED, causal=False)
 
 
 def forget() -> None:

@@ -93,6 +93,9 @@ MARIADB: typing.Final = Software(
     'MariaDB', programs=('mariadb-install-db', 'mariadbd'))
 GALERA: typing.Final = Software(
     'Galera', libraries=('galera*/libgalera_smm.so',))
+#: With what a node of Galera gets all from another one.
+RSYNC: typing.Final = Software('rsync', programs=('rsync', 'wsrep_sst_rsync'))
+HAPROXY: typing.Final = Software('HAProxy', programs=('haproxy',))
 POSTGRESQL: typing.Final = Software(
     'PostgreSQL', programs=('initdb', 'postgres'))
 MEMCACHED: typing.Final = Software('memcached', programs=('memcached',))
@@ -101,7 +104,8 @@ SASL: typing.Final = Software(
     'SASL', programs=('memcached', 'saslpasswd2'),
     libraries=('*/sasl2/libplain.so', '*/sasl2/libsasldb.so'))
 
-_ALL: typing.Final = (MARIADB, POSTGRESQL, GALERA, MEMCACHED, SASL)
+_ALL: typing.Final = (
+    MARIADB, POSTGRESQL, GALERA, RSYNC, HAPROXY, MEMCACHED, SASL)
 
 
 def promised() -> frozenset[str]:

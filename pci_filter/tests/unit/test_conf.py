@@ -72,6 +72,7 @@ class TestConf(base.UnitTestCase):
             {'tag_sources': ['pci_devices', 'device_spec', 'pci_stats'],
              'device_spec': [], 'on_load_failure': 'summary',
              'load_for': 'pci_requests', 'load_timeout': 10, 'narrow': True,
+             'causal_reads': True,
              'write_tags': True, 'write_pci_stats': True,
              'reservations': 'local', 'widen_to': 20,
              'reservation_timeout': 60, 'reservation_store_timeout': 500,

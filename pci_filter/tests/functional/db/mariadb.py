@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import getpass
 import pathlib
+import shutil
 import socket
 import subprocess
 import time
@@ -50,14 +51,18 @@ class MariaDB(fixtures.Fixture):
     def __init__(self, *options: str) -> None:
         self._install, self._program = installed.MARIADB.require()
         self._options = options
+        #: Whom the server runs as.
+        self._user = getpass.getuser()
         self._process: subprocess.Popen[bytes] | None = None
 
     def _setUp(self) -> None:
         self._directory = pathlib.Path(
             self.useFixture(fixtures.TempDir()).path)
+        if self._user != getpass.getuser():
+            shutil.chown(self._directory, self._user)
         self.port = free_port()
         subprocess.run(
-            [self._install, '--no-defaults', f'--user={getpass.getuser()}',
+            [self._install, '--no-defaults', f'--user={self._user}',
              f'--datadir={self._directory / "data"}',
              '--auth-root-authentication-method=normal', '--skip-test-db'],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -75,7 +80,7 @@ class MariaDB(fixtures.Fixture):
         with open(self._directory / 'log', 'ab') as log:
             self._process = subprocess.Popen(
                 [self._program, '--no-defaults',
-                 f'--user={getpass.getuser()}',
+                 f'--user={self._user}',
                  f'--datadir={self._directory / "data"}',
                  f'--socket={self._directory / "socket"}',
                  f'--pid-file={self._directory / "pid"}',

@@ -26,6 +26,7 @@ from nova.db.main import api as main_db
 from pci_filter.scheduler import cell_databases
 from pci_filter.scheduler import cell_reader
 from pci_filter.tests.functional.nova import base
+from pci_filter.tests.functional.nova import documented
 from pci_filter.tests.functional.nova import servers
 
 
@@ -84,6 +85,18 @@ class TestCellDatabases(DatabasesTestCase):
         with mock.patch.dict(sys.modules, {
                 'mysql': mock.Mock(), 'mysql.connector': mock.Mock()}):
             self.assertIs(manager, self.of_cell()._manager)
+            self.of_cell(10, cell_databases.UNSHARED)
+        line, = self.log_lines('cell_databases')
+        self.assertRegex(line, documented.pattern('nova-connections'))
+        self.assertIn(self.cell.uuid, line)
+
+    def test_driver_that_takes_no_timeouts_and_no_causal_reads(self):
+        self.override('pci_filter', causal_reads=False)
+        self.move_to('mysql+mysqlconnector://u:p@h/d')
+        with mock.patch.dict(sys.modules, {
+                'mysql': mock.Mock(), 'mysql.connector': mock.Mock()}):
+            self.of_cell()
+        self.assertEqual([], self.log_lines('cell_databases'))
 
     def test_password_with_escapes(self):
         """As the driver gets it, with each SQLAlchemy."""
@@ -214,6 +227,11 @@ class ServerMixin:
 class TestDatabasesMySQL(ServerMixin, DatabasesTestCase, servers.MySQLMixin):
     limit = 'SELECT @@max_statement_time'
     lower = {'init_command': 'SET SESSION max_statement_time = 5'}
+
+    def test_nobody_waits_where_there_is_no_galera(self):
+        statements = self.useFixture(base.Statements('TRANSACTION'))
+        self.assertEqual(0, int(self.read('SELECT @@wsrep_sync_wait')))
+        self.assertEqual([], statements.texts)
 
 
 class TestDatabasesPostgreSQL(

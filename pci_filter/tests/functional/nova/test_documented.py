@@ -19,7 +19,14 @@ import re
 import testtools
 
 import pci_filter
+import pci_filter.tests
 from pci_filter.tests.functional.nova import documented
+
+#: Where the tests are that bring the situations about.
+TESTS = [
+    path for pattern in ('functional/nova/test_*.py',
+                         'functional/nova/faults.py', 'galera/test_*.py')
+    for path in pathlib.Path(pci_filter.tests.__file__).parent.glob(pattern)]
 
 #: What runs in services of Nova. Commands tell whoever runs them.
 SERVICES = 'scheduler', 'compute', 'reservations'
@@ -73,9 +80,7 @@ def formats(tree):
 class TestDocumented(testtools.TestCase):
 
     def test_each_line_has_a_test(self):
-        tests = '\n'.join(
-            path.read_text() for name in ('test_*.py', 'faults.py')
-            for path in pathlib.Path(__file__).parent.glob(name))
+        tests = '\n'.join(path.read_text() for path in TESTS)
         names = documented.lines()
         self.assertGreater(len(names), 15)
         for name in names:

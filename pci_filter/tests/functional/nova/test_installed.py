@@ -106,7 +106,7 @@ class TestNothingInstalled(testtools.TestCase):
         self.promise('Mariadb')
         self.assertRaisesRegex(
             ValueError, 'names Mariadb, which no test looks for; it can be '
-            'MariaDB, PostgreSQL, Galera, memcached, SASL',
+            'MariaDB, PostgreSQL, Galera, rsync, HAProxy, memcached, SASL',
             installed.MARIADB.require)
 
     def test_nova_that_is_installed(self):
