@@ -41,6 +41,8 @@ _HEADINGS = (
     'A device in use was promised', 'A free device was refused',
     'Median (ms)', '99th percentile (ms)', 'Added (ms)')
 
+_COSTS = '``causal_reads``', 'Median (ms)', '99th percentile (ms)'
+
 #: Seconds that a test may take.
 _TIMEOUT = 1200
 
@@ -88,6 +90,22 @@ def _rows(
                f"{of_it['refused']:,}", f'{median:.1f}', f'{slow:.1f}', added)
 
 
+def _cost_rows(
+    costs: Sequence[Sequence[float]],
+) -> Iterator[Sequence[str]]:
+    for causal_reads, times in zip(('false', 'true'), costs):
+        yield f'``{causal_reads}``', *(f'{one:.2f}' for one in times)
+
+
+def _table(
+    headings: Sequence[str], rows: Iterator[Sequence[str]],
+) -> Iterator[str]:
+    yield from ('.. list-table::', '   :header-rows: 1', '')
+    for cells in (headings, *rows):
+        for at, cell in enumerate(cells):
+            yield f'   {"  -" if at else "* -"} {cell}'
+
+
 def _measure(number: int) -> int:
     with tempfile.TemporaryDirectory() as directory:
         results = pathlib.Path(directory, 'results.json')
@@ -97,11 +115,12 @@ def _measure(number: int) -> int:
             'OS_TEST_TIMEOUT': '0'})
         if not results.exists():
             return code or 1
-        lines = ['.. list-table::', '   :header-rows: 1', '']
-        for cells in (_HEADINGS, *_rows(json.loads(results.read_text()))):
-            lines += [f'   {"  -" if at else "* -"} {cell}'
-                      for at, cell in enumerate(cells)]
-        _TABLE.write_text('\n'.join(lines) + '\n')
+        found = json.loads(results.read_text())
+        _TABLE.write_text(
+            '\n'.join((*_table(_HEADINGS, _rows(found['verdicts'])), '',
+                       'Our smallest read, one after the other while nobody '
+                       'writes:', '',
+                       *_table(_COSTS, _cost_rows(found['costs'])))) + '\n')
         print(_TABLE.read_text())
         return code
 
