@@ -44,8 +44,7 @@ def _parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--slice', type=slice_text, default='1/1', metavar='N/M',
-        help='run every M-th test of each class, beginning with the N-th '
-             '(default: all)')
+        help='run every M-th test, beginning with the N-th (default: all)')
     parser.add_argument(
         '--in-tree', action='store_true',
         help="leave Nova's own filter in place, to compare with")

@@ -31,14 +31,13 @@ REGRESSIONS = tuple(
     f'nova.tests.functional.regressions.test_bug_{bug}' for bug in (
         1983753, 1995153, 2098496, 2102038, 2111440, 2140631))
 
-# What is run besides where our tracker is in place.
+# What is run besides where our tracker is in place; the last one is ours, on
+# Nova's test stack.
 TRACKER_MODULES = (
     'nova.tests.functional.libvirt.test_numa_servers',
     'nova.tests.unit.pci.test_manager',
+    'pci_filter.tests.functional.nova_suite.deployment',
 )
-
-# Ours, on Nova's test stack.
-DEPLOYMENT_MODULES = ('pci_filter.tests.functional.nova_suite.deployment',)
 
 _TRACKER_TEST = 'nova.tests.unit.pci.test_manager.PciDevTrackerTestCase.'
 
@@ -62,17 +61,16 @@ def _flatten(suite):
 
 
 def _sliced(suite, slice_text, skipped):
-    """Return every M-th test of each class, beginning with the N-th."""
+    """Return every M-th test, beginning with the N-th.
+
+    They are counted in the order of their names, so that each class has its
+    share, and all slices have as many.
+    """
     number, of = (int(part) for part in slice_text.split('/'))
-    by_class = {}
-    for test in _flatten(suite):
-        if test.id() in skipped:
-            continue
-        by_class.setdefault(type(test), {})[test.id()] = test
-    sliced = unittest.TestSuite()
-    for tests in by_class.values():
-        sliced.addTests(tests[name] for name in sorted(tests)[number - 1::of])
-    return sliced
+    tests = {test.id(): test for test in _flatten(suite)
+             if test.id() not in skipped}
+    return unittest.TestSuite(
+        tests[name] for name in sorted(tests)[number - 1::of])
 
 
 def load_tests(loader, standard_tests, pattern):
@@ -94,10 +92,11 @@ def load_tests(loader, standard_tests, pattern):
         directory=os.environ['PCI_FILTER_NOVA_WITNESS'],
         in_tree=bool(os.environ.get('PCI_FILTER_NOVA_IN_TREE')),
         tracker=tracker)
-    if not tracker:
-        return _sliced(loader.loadTestsFromNames(modules), slice_text, ())
-    return unittest.TestSuite([
-        _sliced(loader.loadTestsFromNames(modules + TRACKER_MODULES),
-                slice_text, skipped=NOT_APPLICABLE),
-        # Too few to be sliced.
-        loader.loadTestsFromNames(DEPLOYMENT_MODULES)])
+    if tracker:
+        modules += TRACKER_MODULES
+    suite = loader.loadTestsFromNames(modules)
+    if loader.errors:
+        # unittest makes a test of each, which could be in another slice.
+        raise ImportError(loader.errors[0])
+    return _sliced(suite, slice_text,
+                   skipped=NOT_APPLICABLE if tracker else ())
