@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
-import re
 import typing
 from urllib import parse
 
@@ -26,6 +25,7 @@ from sqlalchemy import event
 from sqlalchemy import exc
 from sqlalchemy import pool
 
+from pci_filter.db import credentials
 from pci_filter.db import galera
 from pci_filter.db import timeouts
 from pci_filter import exception
@@ -47,8 +47,6 @@ _MYSQL: typing.Final = ('mysql', 'mariadb')
 #: (nova.context, CELL_TIMEOUT).
 _CONNECT_TIMEOUT: typing.Final = 10
 _ANSWER_TIMEOUT: typing.Final = 60
-
-_MASK: typing.Final = '***'
 
 
 @contextlib.contextmanager
@@ -99,30 +97,6 @@ def require_tables(
         raise exception.DatabaseUnreadable(
             f'it has no table {" or ".join(missing)}, so it is another '
             'database or was not set up by Nova yet')
-
-
-def mask(text: str, url: str) -> str:
-    """Hide in a text what is secret in a URL of a database.
-
-    Drivers quote what they take for the name of the host, which is part of
-    the password where somebody did not escape an ``@`` in it.
-
-    :param text: what is to be shown
-    :param url: well-formed or not
-    """
-    _, _, rest = url.partition('://')
-    password = rest.rpartition('@')[0].partition(':')[2]
-    secrets = {password, *re.split(r'[][@/:?#]', password)}
-    for key, value in parse.parse_qsl(url.partition('?')[2]):
-        if 'pass' in key.lower():
-            secrets.add(value)
-    secrets |= {
-        form for secret in secrets
-        for form in (parse.unquote(secret), parse.unquote_plus(secret),
-                     parse.quote_plus(secret))}
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, _MASK)
-    return text
 
 
 def _engine(url: str) -> sa.engine.Engine:
@@ -182,11 +156,11 @@ def _unreadable(
     except errors as error:
         # The original could be shown with what it was raised from.
         raise exception.DatabaseUnreadable(
-            mask(_first_line(error), url)) from None
+            _first_line(error, url)) from None
 
 
-def _first_line(error: BaseException) -> str:
-    """Return what a driver says, without the statement."""
+def _first_line(error: BaseException, url: str) -> str:
+    """Return what a driver says, without the statement and credentials."""
     if isinstance(error, ImportError):
         return f'its driver is not installed ({error})'
     if isinstance(error, exc.NoSuchModuleError):
@@ -196,6 +170,9 @@ def _first_line(error: BaseException) -> str:
     original = getattr(error, 'orig', None) or error
     if len(original.args) == 2 and isinstance(original.args[0], int):
         # That is how those for MySQL say it.
-        return f'{original.args[1]} ({original.args[0]})'
-    lines = str(original).strip().splitlines()
-    return lines[0] if lines else type(original).__name__
+        text = f'{original.args[1]} ({original.args[0]})'
+    else:
+        text = str(original)
+    lines = text.strip().splitlines()
+    return credentials.mask(
+        lines[0] if lines else type(original).__name__, url)

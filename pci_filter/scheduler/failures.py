@@ -16,14 +16,13 @@ import collections
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import re
 import typing
 
 from nova import context as context_module
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from pci_filter.db import read_only
+from pci_filter.db import credentials
 from pci_filter import model
 from pci_filter import reservations
 from pci_filter.scheduler import changes
@@ -33,10 +32,6 @@ from pci_filter.scheduler import host_states as host_states_module
 from pci_filter.scheduler import host_troubles
 
 LOG = logging.getLogger(__name__)
-
-#: What may be a password: all of a URL up to its last '@', and whatever stands
-#: before an '@' in a word. Too much rather than too little.
-_CREDENTIALS: typing.Final = re.compile(r'''//.*@|[^\s'"(]+@''')
 
 #: Attribute of a HostState without pools since they could not be loaded.
 UNREADABLE: typing.Final = 'pci_filter_unreadable'
@@ -286,5 +281,5 @@ def failure_text(answer: typing.Any, url: str = '') -> str:
         text = str(answer)
     except Exception:
         text = ''
-    line = read_only.mask((text.splitlines() or [''])[0], url)
-    return f'{_kind(answer)}: {_CREDENTIALS.sub("***@", line)}'
+    line = credentials.mask((text.splitlines() or [''])[0], url)
+    return f'{_kind(answer)}: {line}'
