@@ -161,6 +161,19 @@ class Orphan(typing.NamedTuple):
     host: str | None
 
 
+class Twin(typing.NamedTuple):
+    """A device of a server, which its host has a second time.
+
+    :param device: the row that names the server
+    :param host: where both are
+    :param other: the row of the same device below another compute node
+    """
+
+    device: Device
+    host: str
+    other: Device
+
+
 @dataclasses.dataclass(frozen=True, **model.SLOTS)
 class NodeFacts:
     """All that concerns one compute node, read in one transaction.

@@ -159,6 +159,19 @@ _ALL: typing.Final = (
         'prints makes it allocated if the instance is here and asked for '
         'it, and takes the owner out if there is no such instance.'),
     Kind(
+        'device-twice', Severity.ERROR,
+        'A device is in use by a server on its host, and the host has it a '
+        'second time, below another compute node.',
+        'The hypervisor gives its node another name (hypervisor_hostname) '
+        'than before, so that Nova has made a compute node anew, with new '
+        'rows of the same devices.',
+        'The device is offered, and given to a second server while a guest '
+        'uses it.',
+        'Keep the device from others first: take it out of '
+        '[pci]device_spec of the host. See there which guest has it. '
+        'Migrate that server to another host, where it claims anew, and '
+        'then delete the row of the device below the old compute node.'),
+    Kind(
         'parent-child', Severity.ERROR,
         'The statuses of a physical function and of a function below it '
         'contradict each other: one is in use and the other is available '
@@ -179,8 +192,9 @@ _ALL: typing.Final = (
         'A device belongs to a compute node that is gone.',
         'The compute service was deleted: Nova deletes its compute nodes '
         'and leaves their devices.',
-        'None, as no host is left to be picked. But an instance that such '
-        'a row names takes the device for its own wherever it is now.',
+        'None, as no host is left to be picked; where the host goes on '
+        'below another compute node, see device-twice. But an instance that '
+        'such a row names takes the device for its own wherever it is now.',
         'Delete the rows as --sql prints. If one names an instance, see '
         'first where that is.'),
     Kind(

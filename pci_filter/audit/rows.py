@@ -59,6 +59,23 @@ def orphan(row: facts_module.Orphan) -> finding.Finding:
         'first where that is' if owned else '')
 
 
+def twice(twin: facts_module.Twin) -> finding.Finding:
+    """Report a device in use that its host has a second time."""
+    device, other = twin.device, twin.other
+    owner = ('' if other.instance_uuid is None else
+             f' of instance {finding.one_line(other.instance_uuid)}')
+    return finding.Finding(
+        'device-twice', twin.host, device.compute_node_id, device.address,
+        f'pci_devices id {device.id} of instance '
+        f'{finding.one_line(device.instance_uuid)} is '
+        f'{finding.one_line(device.status)} below compute node '
+        f'{device.compute_node_id}, and id {other.id}{owner} is '
+        f'{finding.one_line(other.status)} below compute node '
+        f'{other.compute_node_id} of the same host',
+        finding.evidence(device, other),
+        no_repair='only the hypervisor knows which guest has the device')
+
+
 def for_device(
     kind: str, facts: facts_module.NodeFacts, device: facts_module.Device,
     stored: str, beside: typing.Hashable = (),

@@ -126,6 +126,75 @@ def orphans(
     connection.rollback()
 
 
+def twins(
+    connection: sa.engine.Connection,
+    node_ids: Collection[int] | None = None,
+) -> Iterator[facts.Twin]:
+    """Yield the devices of servers that their host has a second time.
+
+    .. code-block:: sql
+
+        SELECT d.*, n.host, twin.* FROM pci_devices d
+        JOIN compute_nodes n ON n.id = d.compute_node_id
+        JOIN instances i ON i.uuid = d.instance_uuid AND i.host = n.host
+        JOIN compute_nodes other ON other.host = n.host AND other.id <> n.id
+        JOIN pci_devices twin ON twin.compute_node_id = other.id
+                                 AND twin.address = d.address
+        WHERE d.deleted = 0 AND i.deleted = 0 AND other.deleted = 0
+              AND twin.deleted = 0 AND d.compute_node_id IN (...)
+
+    The list has the compute nodes, deleted or not, of hosts that have had
+    more than one. Where such a node was archived nobody knows its host, so
+    these rows are only orphans: an instance that was evacuated from a host
+    that is gone can be on one with the same addresses.
+
+    :param connection: to a cell's database; only read from
+    :param node_ids: ids of the compute nodes with the devices in use, None
+        for all
+    """
+    # Seldom any. The nodes of a host of Ironic are many, without devices.
+    hosts = sa.select(_NODES.host).where(_NODES.host.is_not(None)).group_by(
+        _NODES.host).having(
+            sa.func.count() > 1, sa.func.min(_NODES.deleted) == 0)
+    suspects = connection.scalars(
+        sa.select(_NODES.id).where(_NODES.host.in_(hosts))).all()
+    other = tables.compute_nodes.alias('other')
+    twin = tables.pci_devices.alias('twin')
+    statement = sa.select(
+        *_DEVICE_COLUMNS, _NODES.host,
+        *(twin.c[column.name] for column in _DEVICE_COLUMNS),
+    ).select_from(tables.pci_devices.join(
+        tables.compute_nodes, _NODES.id == _DEVICES.compute_node_id,
+    ).join(tables.instances, sa.and_(
+        _INSTANCES.uuid == _DEVICES.instance_uuid,
+        _INSTANCES.host == _NODES.host,
+    )).join(other, sa.and_(
+        other.c.host == _NODES.host, other.c.id != _NODES.id,
+    )).join(twin, sa.and_(
+        twin.c.compute_node_id == other.c.id,
+        twin.c.address == _DEVICES.address,
+    ))).where(
+        _DEVICES.deleted == 0, _INSTANCES.deleted == 0,
+        other.c.deleted == 0, twin.c.deleted == 0,
+        _DEVICES.status.not_in(facts.GONE),
+        twin.c.status.not_in(facts.GONE),
+        # Else it has been given to the same server once more.
+        sa.or_(twin.c.instance_uuid.is_(None),
+               twin.c.instance_uuid != _DEVICES.instance_uuid),
+    ).order_by(_DEVICES.id, twin.c.id)
+    yield from _read_in(
+        connection, _twin, statement, _DEVICES.compute_node_id,
+        [one for one in suspects if node_ids is None or one in node_ids])
+    connection.rollback()
+
+
+def _twin(*columns: typing.Any) -> facts.Twin:
+    number = len(_DEVICE_COLUMNS)
+    return facts.Twin(
+        facts.Device(*columns[:number]), columns[number],
+        facts.Device(*columns[number + 1:]))
+
+
 def _all_nodes(
     connection: sa.engine.Connection,
 ) -> Iterator[list[facts.Node]]:

@@ -168,6 +168,12 @@ class Auditor:
                     if one.kind in self._kinds:
                         yield one
                 advance()
+        twice = set()
+        if 'device-twice' in self._kinds:
+            for twin in audit_facts.twins(connection, node_ids):
+                twice.add(twin.device.id)
+                yield rows.twice(twin)
         if 'orphan-row' in self._kinds:
             for row in audit_facts.orphans(connection, node_ids):
-                yield rows.orphan(row)
+                if row.device.id not in twice:
+                    yield rows.orphan(row)

@@ -162,6 +162,16 @@ class TestRows(AuditTestCase):
                     ('orphan-row', host or '', 1, repairs),
                     (one.kind, one.host, one.node_id, len(one.repairs)))
 
+    def test_twins(self):
+        for other, text in (
+                (device(2), 'and id 2 is available below'),
+                (used(2), 'and id 2 of instance ')):
+            one = rows.twice(facts.Twin(used(1), 'host', other))
+            self.assertEqual(
+                ('device-twice', 'host', 1, ()),
+                (one.kind, one.host, one.node_id, one.repairs))
+            self.assertIn(text, one.stored)
+
     def test_nothing_can_be_smuggled_into_a_line(self):
         self.examine(device(1, 'x\n\x1b[2J' + 'y' * 100))
         self.assertEqual(

@@ -37,8 +37,9 @@ CHECKOUT = pathlib.Path(pci_filter.__file__).resolve().parent.parent
 KINDS = (
     'summary-count', 'summary-missing', 'summary-extra', 'summary-unreadable',
     'owner-missing', 'owner-elsewhere', 'request-unmet', 'available-owned',
-    'parent-child', 'orphan-row', 'status-unknown', 'extra-info-malformed',
-    'rp-missing', 'rp-split', 'tags-stale', 'removed-lingering')
+    'device-twice', 'parent-child', 'orphan-row', 'status-unknown',
+    'extra-info-malformed', 'rp-missing', 'rp-split', 'tags-stale',
+    'removed-lingering')
 
 
 class TestKinds(base.UnitTestCase):

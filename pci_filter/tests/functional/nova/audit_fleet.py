@@ -176,6 +176,19 @@ class Fleet:
         self.one.change([address], status='available')
         return [('one', address)]
 
+    def plant_device_twice(self):
+        """Let the hypervisor give its node another name."""
+        before = self._add('renamed', reported=[hardware.gpu(0x05, 0)])
+        before.boot(ask(GPU))
+        with before.transaction() as context:
+            before.host.load_node(context).destroy()
+        after = self._add('new-name', reported=[hardware.gpu(0x05, 0)])
+        with after.transaction() as context:
+            node = after.host.load_node(context)
+            node.host = 'renamed'
+            node.save()
+        return [('renamed', '0000:05:00.0')]
+
     def plant_parent_child(self):
         """A function, below a port of which another one is in use."""
         address = self._available(self.three, 'type-VF')

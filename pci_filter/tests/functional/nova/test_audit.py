@@ -38,7 +38,7 @@ CHURN_SECONDS = int(os.environ.get('PCI_FILTER_AUDIT_SECONDS') or 0)
 
 #: Kinds that no statement mends, and those that a restart does.
 # The GPU of the one that is missing may be that of the one that lacks one.
-BY_HAND = ('request-unmet', 'owner-missing', 'rp-split')
+BY_HAND = ('request-unmet', 'owner-missing', 'device-twice', 'rp-split')
 BY_RESTART = ('summary-count', 'summary-extra', 'summary-missing')
 
 
@@ -141,9 +141,9 @@ class AuditMixin:
             compute.start()
         left = self.find()
         self.assertEqual(
-            [('owner-missing', 'one'), ('request-unmet', 'one')],
-            [one[:2] for one in left])
-        self.assertEqual(self.fleet.gpu_vm, left[1][2])
+            [('device-twice', 'renamed'), ('owner-missing', 'one'),
+             ('request-unmet', 'one')], [one[:2] for one in left])
+        self.assertEqual(self.fleet.gpu_vm, left[2][2])
 
     def test_statements_together(self):
         """What is printed leaves nothing else to be found."""
