@@ -86,7 +86,13 @@ class Lister(Command, lister.Lister):
         :param parsed_args: what :meth:`get_parser` parsed
         :param column_names: names of the columns
         :param data: the rows
+        :raises CommandError: if a column is asked for that is none
         """
+        for name in (*parsed_args.columns, *parsed_args.sort_columns):
+            if name not in column_names:
+                raise CommandError(
+                    f'there is no column {name!r}; there is: '
+                    f'{", ".join(column_names)}')
         as_text = _AS_TEXT.get(parsed_args.formatter)
         if as_text:
             data = ([as_text(value) for value in row] for row in data)
@@ -105,7 +111,9 @@ def _for_people(value: object) -> object:
     if isinstance(value, bool):
         return 'yes' if value else 'no'
     if isinstance(value, Mapping):
-        value = [f'{key}={part}' for key, part in value.items()]
+        # As it is written in [pci]device_spec.
+        value = [f'{key}={"null" if part is None else part}'
+                 for key, part in value.items()]
     if isinstance(value, list):
         return '\n'.join(printable.printable(line) for line in value)
     return _printable(value)

@@ -86,6 +86,7 @@ be run.
 
         :param parsed_args: what :meth:`get_parser` parsed
         """
+        wanted.require(parsed_args)
         some_cells = cells.Cells(parsed_args)
         asked = wanted.find(parsed_args, some_cells)
         rows = self._rows(

@@ -13,6 +13,7 @@
 """``pci-filter explain``."""
 
 import argparse
+from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ LOG = logging.getLogger(__name__)
 
 _COLUMNS: typing.Final = ('cell', 'host', 'node', 'passes', 'reason')
 _TABLE_COLUMNS: typing.Final = ('cell', 'host', 'passes', 'reason')
+
+#: How many hosts that do not pass a table shows one by one.
+_MANY: typing.Final = 10
 
 #: Those of a table about one host.
 _STAGE_COLUMNS: typing.Final = ('request', 'devices that', 'left')
@@ -83,6 +87,9 @@ class Explain(base.Lister):
     pci_devices are now. Of several requests the first that fails is told. If
     only one host is asked about, a table shows how many devices are left
     after each stage of the decision; json and yaml always do, as "requests".
+    Where more than 10 hosts do not pass, a table has those that do, and one
+    row for all of a cell that lack the same: --all shows each. The other
+    formats have each host.
     If no device meets a request, the likeliest mistake is named on
     stderr.
 
@@ -101,6 +108,9 @@ read, each of which is named on stderr, 2 if the command could not be run.
         parser = super().get_parser(prog_name)
         wanted.add_arguments(parser)
         hosts.add_arguments(parser)
+        parser.add_argument(
+            '--all', action='store_true', dest='each',
+            help='show each host in a table, however many do not pass')
         return parser
 
     def take_action(
@@ -110,13 +120,14 @@ read, each of which is named on stderr, 2 if the command could not be run.
 
         :param parsed_args: what :meth:`get_parser` parsed
         """
+        wanted.require(parsed_args)
         some_cells = cells.Cells(parsed_args)
         asked = wanted.find(parsed_args, some_cells)
         verdicts = self._verdicts(
             hosts.Hosts(parsed_args, some_cells, asked.numa_guest,
                         asked.by_socket), asked, some_cells,
             'on these hosts' if parsed_args.host or parsed_args.cell
-            else 'anywhere')
+            or parsed_args.without_host else 'anywhere')
         if parsed_args.formatter in _NESTING:
             return (*_COLUMNS, 'requests'), (
                 [*verdict.row(), verdict.requests()] for verdict in verdicts)
@@ -125,10 +136,9 @@ read, each of which is named on stderr, 2 if the command could not be run.
         first = list(itertools.islice(verdicts, 2))
         if len(first) == 1:
             return _STAGE_COLUMNS, self._stages(first[0])
-        return _TABLE_COLUMNS, (
-            [cell, host, passes, reason]
-            for cell, host, _, passes, reason in (
-                verdict.row() for verdict in itertools.chain(first, verdicts)))
+        shown = itertools.chain(first, verdicts)
+        return _TABLE_COLUMNS, map(_table_row, shown) if (
+            parsed_args.each) else _summed_up(shown)
 
     def _stages(self, verdict: Verdict) -> Iterator[Sequence[object]]:
         passes = 'passes' if verdict.explained.fits else 'does not pass'
@@ -159,3 +169,45 @@ read, each of which is named on stderr, 2 if the command could not be run.
                 LOG.warning('%s', printable.printable(line))
         self.exit_code = some_cells.exit_code or (
             0 if passed else base.EXIT_NOTHING_FITS)
+
+
+def _table_row(verdict: Verdict) -> Sequence[object]:
+    """Return the values of ``_TABLE_COLUMNS``."""
+    cell, host, _, passes, reason = verdict.row()
+    return cell, host, passes, reason
+
+
+def _summed_up(verdicts: Iterable[Verdict]) -> Iterator[Sequence[object]]:
+    """Yield the rows of a table: many hosts that lack the same as one.
+
+    The numbers are those of the host that came nearest.
+    """
+    rows: list[Sequence[object]] = []
+    passing: list[Sequence[object]] = []
+    lacking: dict[Hashable, tuple[int, Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.explained.fits:
+            row = _table_row(verdict)
+            passing.append(row)
+            rows.append(row)
+            continue
+        key = verdict.host.cell, reasons.kind(verdict.host, verdict.explained)
+        number, nearest = lacking.get(key, (0, verdict))
+        lacking[key] = number + 1, max(nearest, verdict, key=_left)
+        if len(rows) - len(passing) <= _MANY:
+            rows.append(_table_row(verdict))
+    if len(rows) - len(passing) <= _MANY:
+        yield from rows
+        return
+    yield from passing
+    for number, verdict in sorted(
+            lacking.values(), key=lambda one: one[0], reverse=True):
+        host = verdict.host.node.host
+        yield (verdict.host.cell, host if number == 1 else
+               f'{number} hosts, such as {host}', False, verdict.reason)
+
+
+def _left(verdict: Verdict) -> int:
+    """Return how many devices the deciding stage left."""
+    failed = verdict.explained.failed
+    return failed.stages[-1].left if failed and failed.stages else 0

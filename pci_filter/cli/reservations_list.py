@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import fnmatch
 import functools
 import logging
 import math
@@ -137,8 +136,10 @@ if the command could not be run or the reservations cannot be reached.
         rows = self._rows(some_cells, Reader(
             reservations.load(some_cells.conf),
             some_cells.conf.pci_filter.reservation_timeout,
-            parsed_args.host, None if parsed_args.database_connection
-            else nova_conf.connection(some_cells.conf, 'api_database')),
+            hosts.Names(parsed_args),
+            None if parsed_args.database_connection
+            else nova_conf.connection(some_cells.conf, 'api_database'),
+            some_cells.timeout),
             base.streams_to_terminal(parsed_args))
         if parsed_args.formatter != 'table' or parsed_args.columns:
             return _COLUMNS, rows
@@ -159,8 +160,7 @@ if the command could not be run or the reservations cannot be reached.
             raise base.CommandError(printable.printable(
                 f'the reservations cannot be read: {error}. {_HINT}')
             ) from None
-        if not reader.nodes and reader.pattern and not some_cells.failed:
-            raise base.CommandError(f'no host matches {reader.pattern!r}')
+        reader.names.check(some_cells)
         self.exit_code = some_cells.exit_code or (
             base.EXIT_CELL_UNREAD if reader.unreadable else 0)
 
@@ -170,21 +170,21 @@ class Reader:
 
     :param store: where they are kept
     :param timeout: seconds that a reservation lasts at most
-    :param pattern: of the names of hosts, None for all
+    :param names: of the hosts
     :param api_url: of Nova's API database, None to do without
-    :ivar nodes: how many compute nodes were found
-    :ivar unreadable: how many of them have a record that cannot be read
+    :param db_timeout: seconds that it may take to answer
+    :ivar unreadable: how many compute nodes have a record that cannot be read
     """
 
     def __init__(
-        self, store: reservations.Store, timeout: int, pattern: str | None,
-        api_url: str | None = None,
+        self, store: reservations.Store, timeout: int, names: hosts.Names,
+        api_url: str | None = None, db_timeout: int = read_only.TIMEOUT,
     ) -> None:
         self.store = store
-        self.pattern = pattern
+        self.names = names
         self._timeout = timeout
         self._api_url = api_url
-        self.nodes = 0
+        self._db_timeout = db_timeout
         self.unreadable = 0
 
     def read(
@@ -198,10 +198,8 @@ class Reader:
         read_only.require_tables(connection, [tables.instances])
         nodes = sorted(
             (node for node in compute_nodes.load_names(connection)
-             if self.pattern is None
-             or fnmatch.fnmatchcase(node.host, self.pattern)),
+             if self.names.match(node.host)),
             key=lambda node: (node.host, node.nodename))
-        self.nodes += len(nodes)
         texts = self.store.read_many([node.uuid for node in nodes], _PATIENCE)
         step = start(f'cell {cell.name}', len(texts))
         for node in nodes:
@@ -247,8 +245,8 @@ class Reader:
             return {}
         try:
             with read_only.connect(
-                    self._api_url,
-                    asked_for.metadata.sorted_tables) as connection:
+                    self._api_url, asked_for.metadata.sorted_tables,
+                    self._db_timeout) as connection:
                 return asked_for.load(connection, uuids)
         except exception.DatabaseUnreadable as error:
             LOG.warning('%s', printable.printable(

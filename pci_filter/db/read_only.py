@@ -42,16 +42,14 @@ _READ_ONLY: typing.Final = {
 
 _MYSQL: typing.Final = ('mysql', 'mariadb')
 
-#: Seconds that a server has to let us connect and to answer, where the driver
-#: can be told and the URL does not say. Nova waits that long for a cell, too
-#: (nova.context, CELL_TIMEOUT).
-_CONNECT_TIMEOUT: typing.Final = 10
-_ANSWER_TIMEOUT: typing.Final = 60
+#: Seconds that a server has to let us connect, and as many to answer, where
+#: the driver can be told and the URL does not say.
+TIMEOUT: typing.Final = 10
 
 
 @contextlib.contextmanager
 def connect(
-    url: str, expected: Iterable[sa.Table] = (),
+    url: str, expected: Iterable[sa.Table] = (), timeout: int = TIMEOUT,
 ) -> Iterator[sa.engine.Connection]:
     """Connect to a database for the length of a ``with`` block.
 
@@ -62,13 +60,15 @@ def connect(
 
     :param url: as in nova.conf; nothing secret in it ever gets out
     :param expected: tables that have to be there
+    :param timeout: seconds that it may take to connect, and each statement to
+        be answered
     :raises pci_filter.exception.DatabaseUnreadable: if it cannot be connected
         to or lacks a table, and in the block for every database error, and
         every ValueError: what is stored there is nothing of Nova's
     """
     with _unreadable(url, Exception):
         # A driver can raise anything about what it finds in the URL.
-        engine = _engine(url)
+        engine = _engine(url, timeout)
     try:
         with _unreadable(url, Exception):
             connection = engine.connect()
@@ -99,7 +99,7 @@ def require_tables(
             'database or was not set up by Nova yet')
 
 
-def _engine(url: str) -> sa.engine.Engine:
+def _engine(url: str, timeout: int) -> sa.engine.Engine:
     try:
         parsed = sa.engine.make_url(url)
     except ValueError:
@@ -112,11 +112,10 @@ def _engine(url: str) -> sa.engine.Engine:
             + ', '.join(sorted(_READ_ONLY)))
     if dialect == 'sqlite':
         parsed = _existing_file(parsed)
-    arguments = timeouts.arguments(
-        parsed, _CONNECT_TIMEOUT, _ANSWER_TIMEOUT)
+    arguments = timeouts.arguments(parsed, timeout, timeout)
     if dialect == 'postgresql' and timeouts.are_taken(parsed) and (
             'options' not in parsed.query):
-        arguments['options'] = f'-c statement_timeout={_ANSWER_TIMEOUT}s'
+        arguments['options'] = f'-c statement_timeout={timeout}s'
     engine = sa.create_engine(
         parsed, poolclass=pool.NullPool, connect_args=arguments, future=True,
         hide_parameters=True)

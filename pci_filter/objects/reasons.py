@@ -205,12 +205,17 @@ def _what_there_is(request: matching.DeviceRequest, host: Host) -> str:
     if not found.tags:
         return devices
     unknown = _of_unknown_tags(request, host.if_idle)
+    count = 0
     if unknown < of_type:
         count = constraints.available(
             spec_match.match(host.if_idle, request.asked[0]).with_tags)
         carry = 'carries' if count == 1 else 'carry'
         tags = spec_match.properties_text(found.tags)
         devices = f'{count} of {devices} {carry} {tags}'
+    if unknown and not constraints.available(spec_match.match(
+            spec_match.all_pools(host.pools), request.asked[0]).with_type):
+        # Whatever their tags are; how many are free is told of known ones.
+        return devices if count else f'{devices}, none is free'
     in_use = unknown - _of_unknown_tags(request, host.pools)
     if in_use > 0:
         devices += f', the tags of {in_use} in use are unknown'

@@ -24,6 +24,7 @@ from pci_filter import matching
 from pci_filter.matching import constraints
 from pci_filter.matching import pool as pool_module
 from pci_filter.matching import request as request_module
+from pci_filter import model
 from pci_filter.objects import spec_match
 
 #: How alike two texts are of which one is a slip of the other.
@@ -152,7 +153,8 @@ def _what_is_missing(
         return (f'no {name} is {found.dev_type}; they are '
                 f'{spec_match.types_text(found.with_ids)}')
     for key, value in found.tags.items():
-        values = [pool.get(key) for pool in found.with_type]
+        values = [pool.get(key) for pool in found.with_type
+                  if pool.tags.get(key) is not model.UNKNOWN]
         if request_module.lowered(value) in map(
                 request_module.lowered, values):
             continue
@@ -166,7 +168,9 @@ def _nearest(wanted: str, there: Iterable[str]) -> str:
     """Return what there is instead, the nearest match if one is near."""
     choices = sorted(set(there))
     likeness = {
-        choice: difflib.SequenceMatcher(None, wanted, choice).ratio()
+        choice: difflib.SequenceMatcher(
+            # Nova takes them for the same.
+            None, wanted.lower(), choice.lower()).ratio()
         for choice in choices}
     best = max(likeness.values(), default=0)
     near = [choice for choice in choices if likeness[choice] == best]

@@ -12,6 +12,8 @@
 
 """``pci-filter demo``."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ import importlib
 import importlib.metadata
 import os
 import pathlib
+import shutil
 import typing
 import warnings
 
@@ -79,7 +82,9 @@ class Demo(base.Command):
         with _unwarned() if quiet else contextlib.nullcontext():
             nova_version = _find_nova()
             story = importlib.import_module('pci_filter.cli.demo.story')
-            with interruption.deferred() as stop, _progress(stop) as report:
+            with _emptied_if_it_fails(keep), (
+                    interruption.deferred()) as stop, (
+                        _progress(stop)) as report:
                 outcome = story.Story(
                     parsed_args.hosts, parsed_args.seed, report, keep).play()
         self._show(outcome, nova_version, parsed_args.format)
@@ -114,6 +119,23 @@ def _empty_folder(path: pathlib.Path) -> pathlib.Path:
         raise base.CommandError(
             f'cannot use {path} for --keep: {error.strerror}') from None
     return path.resolve()
+
+
+@contextlib.contextmanager
+def _emptied_if_it_fails(folder: pathlib.Path | None) -> Iterator[None]:
+    """Leave a folder as empty as it was if the demo does not come to its end.
+
+    Half of a demo would be of no use, and in the way of the next one.
+    """
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir() if folder else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        raise
 
 
 def _find_nova() -> str:

@@ -23,6 +23,7 @@ import contextlib
 import dataclasses
 import difflib
 import logging
+import threading
 import typing
 
 from oslo_config import cfg
@@ -41,6 +42,12 @@ LOG = logging.getLogger(__name__)
 #: What every command reads of a cell. An account need not see more.
 _POOL_TABLES: typing.Final = (tables.compute_nodes, tables.pci_devices)
 
+#: Seconds after which it is told what is waited for.
+_PATIENCE: typing.Final = 2
+
+#: Seconds that can be waited for an answer.
+_LONGEST: typing.Final = 3600
+
 _T = typing.TypeVar('_T')
 
 
@@ -57,10 +64,11 @@ class Cell:
     url: str = dataclasses.field(repr=False)
     uuid: str | None = None
 
-    def connect(self) -> contextlib.AbstractContextManager[
-            sa.engine.Connection]:
+    def connect(
+        self, timeout: int = read_only.TIMEOUT,
+    ) -> contextlib.AbstractContextManager[sa.engine.Connection]:
         """Connect to the cell's database; see ``read_only.connect``."""
-        return read_only.connect(self.url, _POOL_TABLES)
+        return read_only.connect(self.url, _POOL_TABLES, timeout)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +87,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              '[pci_filter] are read from the configuration all the same, if '
              'there is any. Others on this machine can see a password given '
              'here')
+    group.add_argument(
+        '--timeout', type=base.whole_number(1, _LONGEST), metavar='SECONDS',
+        default=read_only.TIMEOUT,
+        help='how long each database may take to connect to, and to answer '
+             f'each statement, {read_only.TIMEOUT} seconds by default; what '
+             'its URL says comes first')
 
 
-def find(conf: cfg.ConfigOpts, name: str | None = None) -> list[Cell]:
+@contextlib.contextmanager
+def told_if_slow(what: str, timeout: int) -> Iterator[None]:
+    """Say on stderr what is waited for, if that takes long.
+
+    :param what: a database, in words
+    :param timeout: seconds after which it is given up
+    """
+    timer = threading.Timer(_PATIENCE, LOG.warning, (
+        'waiting for %s, for %d seconds in all; see --timeout',
+        printable.printable(what), timeout))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def find(
+    conf: cfg.ConfigOpts, name: str | None = None,
+    timeout: int = read_only.TIMEOUT,
+) -> list[Cell]:
     """Return the cells that Nova's API database knows.
 
     :param conf: what ``nova_conf.load`` returned
     :param name: name or UUID of the only cell wanted; None for all that have
         hosts which Nova schedules to
+    :param timeout: seconds that the API database may take to answer
     :raises pci_filter.cli.base.CommandError: if it cannot be read, or has no
         such cell
     """
@@ -97,9 +133,9 @@ def find(conf: cfg.ConfigOpts, name: str | None = None) -> list[Cell]:
             'the file that has it with --config-file, or a cell\'s database '
             'with --database-connection')
     try:
-        with read_only.connect(
-                api_url,
-                cell_mappings.metadata.sorted_tables) as connection:
+        with told_if_slow('the API database', timeout), read_only.connect(
+                api_url, cell_mappings.metadata.sorted_tables,
+                timeout) as connection:
             mappings = cell_mappings.load(connection)
     except exception.DatabaseUnreadable as error:
         raise base.CommandError(
@@ -127,17 +163,20 @@ class Cells:
     :param parsed_args: with the options that :func:`add_arguments` added
     :raises pci_filter.cli.base.CommandError: if nothing can be read
     :ivar conf: the configuration
+    :ivar timeout: seconds that each database may take to connect to, and to
+        answer
     :ivar failed: names of the cells that could not be read so far
     """
 
     def __init__(self, parsed_args: argparse.Namespace) -> None:
         url = parsed_args.database_connection
+        self.timeout: int = parsed_args.timeout
         self.conf = nova_conf.load(
             parsed_args.config_files, parsed_args.config_dirs,
             required=url is None)
         self._cells = (
             [_named_by_url(url)] if url is not None
-            else find(self.conf, parsed_args.cell))
+            else find(self.conf, parsed_args.cell, self.timeout))
         self.failed: list[str] = []
 
     def each(
@@ -156,7 +195,10 @@ class Cells:
             if only is not None and cell not in only:
                 continue
             try:
-                with cell.connect() as connection:
+                with contextlib.ExitStack() as stack:
+                    with told_if_slow(f'cell {cell.name}', self.timeout):
+                        connection = stack.enter_context(
+                            cell.connect(self.timeout))
                     yield from read(cell, connection)
             except exception.DatabaseUnreadable as error:
                 self.failed.append(cell.name)

@@ -12,11 +12,14 @@
 
 """The hosts that a command looks at, with their pools."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 import fnmatch
 import functools
+import logging
 import typing
 
 import sqlalchemy as sa
@@ -29,7 +32,10 @@ from pci_filter.db import node_lists
 from pci_filter.db import numa_topologies
 from pci_filter import model
 from pci_filter import objects
+from pci_filter import printable
 from pci_filter.tags import base as tags_base
+
+LOG = logging.getLogger(__name__)
 
 _ByNode = dict[str, objects.PciDevicePoolList]
 
@@ -49,13 +55,80 @@ class Host(typing.NamedTuple):
     if_idle: objects.PciDevicePoolList
 
 
+class Names:
+    """The names of the hosts that a command was asked for.
+
+    :param parsed_args: with the options that :func:`add_arguments` added
+    """
+
+    def __init__(self, parsed_args: argparse.Namespace) -> None:
+        self._wanted = _Patterns(parsed_args.host)
+        self._left_out = _Patterns(parsed_args.without_host)
+
+    def __bool__(self) -> bool:
+        return bool(self._wanted or self._left_out)
+
+    def match(self, name: str | None) -> bool:
+        """Tell whether a host was asked for, and note that it is there."""
+        left_out = self._left_out.match(name or '')
+        return (not self._wanted or self._wanted.match(name or '')) and (
+            not left_out)
+
+    def check(self, some_cells: cells.Cells) -> None:
+        """Tell which names no host has, once all were matched.
+
+        :param some_cells: where they were looked for; nobody knows what those
+            have that could not be read
+        :raises pci_filter.cli.base.CommandError: if no host has any of them
+        """
+        if some_cells.failed:
+            return
+        if self._wanted and not self._wanted.matched:
+            raise base.CommandError('; '.join(self._wanted.complaints()))
+        for some in self._wanted, self._left_out:
+            for line in some.complaints():
+                LOG.warning('%s', line)
+
+
+class _Patterns:
+    """Shell-style patterns of names, and which of them matched any."""
+
+    def __init__(self, patterns: Sequence[str] | None) -> None:
+        # Each once, in their order.
+        self._patterns = dict.fromkeys(patterns or ())
+        self.matched: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
+    def match(self, name: str) -> bool:
+        matched = [pattern for pattern in self._patterns
+                   if fnmatch.fnmatchcase(name, pattern)]
+        self.matched.update(matched)
+        return bool(matched)
+
+    def complaints(self) -> list[str]:
+        """Return a line for each pattern that matched nothing."""
+        return [printable.printable(f'no host matches {pattern!r}')
+                for pattern in self._patterns if pattern not in self.matched]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which hosts to look at."""
     cells.add_arguments(parser)
     parser.add_argument(
-        '--host', metavar='GLOB',
-        help='only hosts whose name matches this shell-style pattern, such '
-             'as net-0?')
+        '--host', action='extend', type=_patterns, metavar='GLOB[,GLOB...]',
+        help='only hosts whose name matches one of these shell-style '
+             'patterns, such as net-0?; may be repeated')
+    parser.add_argument(
+        '--without-host', action='extend', type=_patterns,
+        metavar='GLOB[,GLOB...]',
+        help='leave out hosts whose name matches one of these, such as those '
+             'that are going to be drained; may be repeated')
+
+
+def _patterns(text: str) -> list[str]:
+    return [pattern.strip() for pattern in text.split(',')]
 
 
 class Hosts:
@@ -73,7 +146,7 @@ class Hosts:
         self, parsed_args: argparse.Namespace, some_cells: cells.Cells,
         numa_guest: bool = False, by_socket: bool = False,
     ) -> None:
-        self._pattern = parsed_args.host
+        self._names = Names(parsed_args)
         self._quiet = base.streams_to_terminal(parsed_args)
         self._cells = some_cells
         self._tag_sources = tags_base.load(some_cells.conf.pci_filter)
@@ -85,14 +158,10 @@ class Hosts:
 
         :raises pci_filter.cli.base.CommandError: if none matches
         """
-        found = False
         with progress.on_terminal(not self._quiet) as start:
-            for host in self._cells.each(
-                    functools.partial(self._read, start)):
-                found = True
-                yield host
-        if not found and self._pattern and not self._cells.failed:
-            raise base.CommandError(f'no host matches {self._pattern!r}')
+            yield from self._cells.each(
+                functools.partial(self._read, start))
+        self._names.check(self._cells)
 
     def _read(
         self, start: progress.Start,
@@ -101,8 +170,7 @@ class Hosts:
         """Yield the hosts of a cell, many of them read at a time."""
         nodes = sorted(
             (node for node in compute_nodes.load_names(connection)
-             if self._pattern is None
-             or fnmatch.fnmatchcase(node.host, self._pattern)),
+             if self._names.match(node.host)),
             key=lambda node: (node.host, node.nodename))
         step = start(f'cell {cell.name}', len(nodes))
         for first in range(0, len(nodes), node_lists.PER_STATEMENT):

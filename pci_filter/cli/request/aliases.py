@@ -116,6 +116,17 @@ _REQUEST_KEYS: typing.Final[Mapping[str, _Check]] = {
 }
 
 
+#: What somebody may write who thinks of a port (nova.network.neutron,
+#: create_resource_requests).
+_NOT_KEYS: typing.Final[Mapping[str, str]] = {
+    'vnic_type': 'a port asks for its physical_network and for '
+                 'remote_managed, which is "true" with vnic_type '
+                 'remote-managed and "false" with others; and for a '
+                 'device_type, type-PF with direct-physical and vdpa with '
+                 'vdpa',
+}
+
+
 def parse_aliases(
     values: Iterable[str], pci_in_placement: bool = False,
 ) -> dict[str, Alias]:
@@ -189,9 +200,10 @@ def _check(
     """
     for key, value in spec.items():
         near = difflib.get_close_matches(key, keys, n=1, cutoff=0.75)
-        if key not in keys and (near or not tags):
-            hint = f'did you mean {near[0]}?' if near else (
-                f'there is: {", ".join(keys)}')
+        hint = _NOT_KEYS.get(key)
+        if key not in keys and (near or hint or not tags):
+            hint = hint or (f'did you mean {near[0]}?' if near else
+                            f'there is: {", ".join(keys)}')
             raise fault.at(source, text, fault.position_of(text, key),
                            f'{key} is not known; {hint}')
         wrong = keys.get(key, _tag)(value)

@@ -62,11 +62,12 @@ class Wanted(typing.NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is asked for."""
     group = parser.add_argument_group('requests')
-    which = group.add_mutually_exclusive_group(required=True)
+    which = group.add_mutually_exclusive_group()
     which.add_argument(
-        '--alias', action='append', type=_alias, metavar='NAME[:COUNT]',
-        dest='aliases',
-        help='so many devices of an alias in [pci]alias; repeat it for more')
+        '--alias', action='extend', type=_aliases, dest='aliases',
+        metavar='NAME[:COUNT][,...]',
+        help='so many devices of aliases in [pci]alias, as a flavor has them '
+             'in pci_passthrough:alias; may be repeated')
     which.add_argument(
         '--request', action='append', metavar='JSON', dest='json_requests',
         help='devices in the syntax of [pci]alias, with a count and any tags '
@@ -86,6 +87,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how near to it the devices have to be, in place of what is '
              f'asked for: {", ".join(aliases.NUMA_POLICIES)}. It needs '
              '--numa-cells')
+
+
+def require(parsed_args: argparse.Namespace) -> None:
+    """Refuse a command line that asks for nothing.
+
+    argparse would say so of one with an option that it does not know, and not
+    name that.
+
+    :param parsed_args: with the options that :func:`add_arguments` added
+    :raises pci_filter.cli.base.CommandError: if it does
+    """
+    if not (parsed_args.aliases or parsed_args.json_requests
+            or parsed_args.instance):
+        raise base.CommandError(
+            'say what is asked for: by --alias, --request or --instance')
 
 
 def find(
@@ -169,7 +185,8 @@ def _stored(
             '[api_database]connection is not set in the configuration')
     try:
         with read_only.connect(
-                url, request_specs.metadata.sorted_tables) as connection:
+                url, request_specs.metadata.sorted_tables,
+                some_cells.timeout) as connection:
             stored = request_specs.load(connection, instance_uuid)
     except exception.DatabaseUnreadable as error:
         raise base.CommandError(
@@ -182,6 +199,10 @@ def _stored(
         raise base.CommandError(
             f'the API database has no request of a server {instance_uuid}')
     return stored
+
+
+def _aliases(text: str) -> list[tuple[str, int]]:
+    return [_alias(part) for part in text.split(',')]
 
 
 def _alias(text: str) -> tuple[str, int]:

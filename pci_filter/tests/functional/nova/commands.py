@@ -75,7 +75,7 @@ def cells_of(url):
     """Return the same for a command in this process."""
     return cells.Cells(argparse.Namespace(
         database_connection=url, cell=None, config_files=[os.devnull],
-        config_dirs=None))
+        config_dirs=None, timeout=10))
 
 
 def run(*arguments, command=(COMMAND,), stdin=None, **environment):

@@ -188,8 +188,48 @@ class TestErrors(testtools.TestCase):
                           self.refused(f'--alias={alias}', command=EXPLAIN))
 
     def test_nothing_asked_for(self):
-        self.assertIn('one of the arguments --alias --request --instance is '
-                      'required', self.refused(command=EXPLAIN))
+        for command in EXPLAIN, ('capacity',):
+            self.assertIn('by --alias, --request or --instance',
+                          self.refused(command=command))
+
+    def test_no_such_option(self):
+        """It is what is named, not what is missing without it."""
+        for command in EXPLAIN, ('capacity',), ('audit',):
+            self.assertIn('unrecognized arguments: --flavor=x',
+                          self.refused('--flavor=x', command=command))
+
+    def test_no_such_column(self):
+        for command in (('pool', 'list'), ('explain', '--alias=gpu'),
+                        ('capacity', '--alias=gpu'),
+                        ('audit', '--grace=0'), ('reservations', 'list')):
+            for option in '-c', '--sort-column':
+                self.assertRegex(
+                    self.refused(option, 'nope', '-f', 'json', command=(
+                        *command, f'--config-file={self.conf}')),
+                    "there is no column 'nope'; there is: cell, host, ")
+
+    def test_hosts_that_are_not_there(self):
+        """The others are shown."""
+        for arguments in (('--host=gpu-0,nett-1,gpu-*',),
+                          ('--host=gpu-0', '--host', 'nett-1')):
+            result = commands.run(
+                *POOL_LIST, *arguments, f'--config-file={self.conf}')
+            self.assertEqual(
+                (0, "pci-filter: no host matches 'nett-1'\n"),
+                (result.returncode, result.stderr))
+            self.assertEqual({'gpu-0'}, {
+                row['host'] for row in json.loads(result.stdout)})
+
+    def test_statements_in_a_format(self):
+        self.assertIn('--sql prints statements, which -f json', self.refused(
+            '--sql', '-f', 'json', command=('audit',)))
+
+    def test_key_of_a_port(self):
+        message = self.refused(
+            '--request={"vnic_type": "direct"}',
+            f'--config-file={self.conf}', command=EXPLAIN, lines=3)
+        self.assertIn('vnic_type is not known; a port asks for its '
+                      'physical_network', message)
 
     def test_fault_in_an_alias(self):
         path = self.write(
@@ -354,6 +394,22 @@ class TestErrors(testtools.TestCase):
             result.stderr, r'^pci-filter: cell silent cannot be read: .*\n$')
         self.assertNotIn('s3cret', result.stderr)
         self.assertIn('"gpu-0"', result.stdout)
+
+    def test_how_long_an_answer_may_take(self):
+        path = self.api_database(self.good_cell(), (
+            'silent', 'mysql+pymysql://u:s3cret@127.0.0.1:'
+            f'{self._silent_server()}/nova'))
+        for seconds, told in (('1', 0), ('3', 1)):
+            result = commands.run(
+                *POOL_LIST, f'--config-file={path}', '--timeout', seconds)
+            self.assertEqual(1, result.returncode)
+            *waiting, unread = result.stderr.splitlines()
+            self.assertEqual(
+                ['pci-filter: waiting for cell silent, for 3 seconds in all; '
+                 'see --timeout'] * told, waiting)
+            self.assertIn('cell silent cannot be read', unread)
+        self.assertIn("from 1 to 3600, not '0'", self.refused(
+            '--timeout=0', f'--config-file={path}'))
 
     def test_interrupt(self):
         self.assertEqual(

@@ -31,6 +31,7 @@ from pci_filter.fixture import compute_host
 from pci_filter.fixture import hardware
 from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.db import base
+from pci_filter.tests.functional.nova import base as nova_base
 from pci_filter.tests.functional.nova import commands
 from pci_filter.tests import installed
 
@@ -154,8 +155,7 @@ class _FleetTests(commands.FleetMixin):
                  f'ones are unknown, {see}'),
                 ('net-2', '0 of 16 VFs carry color=blue, the tags of 5 in use '
                  f'are unknown, the tags of 7 free ones are unknown, {see}'),
-                ('net-3', '0 of 16 VFs carry color=blue, the tags of 12 in '
-                 'use are unknown')):
+                ('net-3', '0 of 16 VFs carry color=blue, none is free')):
             result = commands.run(
                 'explain', '--request={"device_type": "type-VF", "color": '
                 '"blue"}', f'--host={host}', '-f', 'json',
@@ -201,6 +201,31 @@ class _FleetTests(commands.FleetMixin):
                 self.fleet.cloud.hosts[row['host']], requests)
             self.assertEqual(row['passes'], error is None)
 
+    def test_aliases_of_a_flavor(self):
+        self.assertEqual(
+            self.rows('explain', '--alias=vf:8', '--alias=pf'),
+            self.rows('explain', '--alias=vf:8,pf'))
+
+    def test_some_hosts(self):
+        for arguments in (('--host=net-0,gpu-*',),
+                          ('--host=net-0', '--host', 'gpu-?')):
+            self.assertEqual({'net-0', 'gpu-0'}, {
+                row['host'] for row in self.rows(
+                    'capacity', '--alias=vf', *arguments) if row['host']})
+
+    def test_some_left_out(self):
+        *rows, total = self.rows('capacity', '--alias=vf')
+        drained = sum(row['instances'] for row in rows
+                      if row['host'] in ('net-0', 'net-1'))
+        *left, total_left = self.rows(
+            'capacity', '--alias=vf', '--without-host=net-[01],no-*',
+            stderr="pci-filter: no host matches 'no-*'\n")
+        self.assertEqual(
+            [row for row in rows if row['host'] not in ('net-0', 'net-1')],
+            left)
+        self.assertEqual(
+            total['instances'] - drained, total_left['instances'])
+
     def test_request_of_a_port(self):
         rows = self.rows(
             'explain', '--host', 'net-[13]', '--request',
@@ -210,9 +235,17 @@ class _FleetTests(commands.FleetMixin):
             'request 1 asks for 1: 0 of 18 devices carry physical_network='
             'physnet2, remote_managed=False, the tags of 1 in use are unknown',
             'request 1 asks for 1: 16 of 18 devices carry physical_network='
-            'physnet2, remote_managed=False, the tags of 2 in use are '
-            'unknown, 0 are free'],
+            'physnet2, remote_managed=False, 0 are free'],
             [row['reason'] for row in rows])
+
+    def test_pf_beside_vfs_in_use(self):
+        """It is not for its tags that it cannot be had."""
+        row, = self.rows(
+            'explain', '--host=net-3', '--request', json.dumps(
+                {'device_type': 'type-PF', 'physical_network': 'physnet2'}),
+            code=3)
+        self.assertEqual(
+            'request 1 asks for 1: 2 PFs, none is free', row['reason'])
 
     def test_stages(self):
         row, = self.rows('explain', '--alias', 'vf:2', '--alias', 'pf:1',
@@ -330,6 +363,9 @@ class TestSQLite(_FleetTests, testtools.TestCase):
                 ('--request={"vendor_id": "8086", "physical_network": "net"}',
                  'request 1: no device with vendor_id=8086 carries '
                  'physical_network=net; there is physnet1, physnet2'),
+                ('--request={"vendor_id": "8086", "product_id": "154D"}',
+                 'request 1: no device anywhere is 8086:154D; did you mean '
+                 '8086:154c?'),
                 ('--request={"physical_network": "physnett1"}',
                  'request 1: no device carries physical_network=physnett1; '
                  'did you mean physnet1?'),
@@ -530,3 +566,64 @@ class TestMySQL(_FleetTests, testtools.TestCase):
 
 class TestPostgreSQL(_FleetTests, testtools.TestCase):
     server = base.POSTGRESQL
+
+
+class TestManyHosts(nova_base.NovaTestCase):
+    """Some hosts have what is asked for, and many have not."""
+
+    cells = 1
+
+    def setUp(self):
+        super().setUp()
+        spec = ['{"vendor_id": "10de"}']
+        for number in range(2):
+            self.cloud.add_host(
+                0, f'good-{number}', [hardware.gpu(0x3b, 0)], spec)
+        for number in range(3):
+            host = self.cloud.add_host(
+                0, f'used-{number}',
+                [hardware.gpu(0x3b + bus, 0) for bus in range(2)], spec)
+            for _ in range(2 if number else 1):
+                self.cloud.claim(host, [scheduling.pci_request(
+                    {'vendor_id': '10de', 'product_id': '1db6'})])
+        for number in range(8):
+            self.cloud.add_host(0, f'plain-{number}', [], [])
+
+    def table(self, *arguments):
+        """Return the lines of a table without its borders."""
+        result = commands.run(
+            'explain', *commands.only_cell(
+                self.cloud.cells[0].database_connection), *arguments,
+            '--request={"vendor_id": "10de", "count": 2}')
+        self.assertEqual((3, ''), (result.returncode, result.stderr))
+        return [[cell.strip() for cell in line.strip('|').split('|')][1:3]
+                for line in result.stdout.splitlines()[3:-1]]
+
+    def test_those_that_lack_the_same(self):
+        self.assertEqual([
+            ['8 hosts, such as plain-0', 'no'],
+            ['3 hosts, such as used-0', 'no'],
+            ['2 hosts, such as good-0', 'no']], self.table())
+
+    def test_each(self):
+        hosts = [host for host, _ in self.table('--all')]
+        self.assertEqual(sorted(self.cloud.hosts), hosts)
+
+    def test_few(self):
+        self.assertEqual(
+            [[f'used-{number}', 'no'] for number in range(3)],
+            self.table('--host=used-*'))
+
+
+class TestNullTags(nova_base.NovaTestCase):
+
+    cells = 1
+
+    def test_table(self):
+        """A tag that is null is shown as it was written."""
+        self.cloud.add_host(
+            0, 'host', [hardware.gpu(0x3b, 0)],
+            ['{"vendor_id": "10de", "physical_network": null}'])
+        result = commands.run('pool', 'list', *commands.only_cell(
+            self.cloud.cells[0].database_connection))
+        self.assertIn('physical_network=null', result.stdout)

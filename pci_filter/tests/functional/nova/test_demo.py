@@ -177,14 +177,17 @@ class TestTrouble(testtools.TestCase):
             'demo', '--help', command=commands.WITHOUT_NOVA)
         self.assertEqual(0, result.returncode)
 
-    def _stop(self, signal_number):
+    def _stop(self, signal_number, keep=None):
         """Stop a demo in full swing.
 
+        :param keep: name of the folder that it is to leave
         :returns: exit code, stderr
         """
         with tempfile.TemporaryDirectory() as directory:
+            folder = pathlib.Path(directory)
+            arguments = ('--keep', folder / keep) if keep else ()
             process = subprocess.Popen(
-                [commands.COMMAND, 'demo', '--hosts', '1000'],
+                [commands.COMMAND, 'demo', '--hosts', '1000', *arguments],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 env={**os.environ, 'TMPDIR': directory},
                 # Whoever runs the tests in the background ignores SIGINT.
@@ -192,13 +195,15 @@ class TestTrouble(testtools.TestCase):
                     signal.signal, signal_number, signal.SIG_DFL))
             self.addCleanup(process.kill)
             deadline = time.monotonic() + 60
-            while not list(pathlib.Path(directory).glob('*/cell2.db')):
+            while not list(folder.glob('*/cell2.db')):
                 self.assertIsNone(process.poll())
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.1)
             process.send_signal(signal_number)
             _, stderr = process.communicate(timeout=60)
-            self.assertEqual([], os.listdir(directory))
+            self.assertEqual(
+                [keep] if keep else [],
+                [path.name for path in folder.rglob('*')])
         return process.returncode, stderr
 
     def test_interrupt(self):
@@ -207,6 +212,12 @@ class TestTrouble(testtools.TestCase):
 
     def test_terminate(self):
         self.assertEqual((143, ''), self._stop(signal.SIGTERM))
+
+    def test_interrupt_with_a_folder(self):
+        """The next one can have it."""
+        self.assertEqual(
+            (130, 'pci-filter: interrupted\n'),
+            self._stop(signal.SIGINT, 'kept'))
 
     def test_closed_pipe(self):
         process = subprocess.Popen(
