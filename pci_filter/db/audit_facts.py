@@ -70,6 +70,17 @@ def count(connection: sa.engine.Connection) -> int:
             _NODES.deleted == 0)).scalar_one())
 
 
+def load_names(
+    connection: sa.engine.Connection,
+) -> Sequence[tuple[int, str | None]]:
+    """Return id and host of each compute node, deleted ones included.
+
+    :param connection: to a cell's database; only read from
+    """
+    return [(node_id, host) for node_id, host in connection.execute(
+        sa.select(_NODES.id, _NODES.host))]
+
+
 def load(
     connection: sa.engine.Connection,
     node_ids: Iterable[int] | None = None,

@@ -32,6 +32,7 @@ from pci_filter.audit import rows
 from pci_filter.audit import second_look
 from pci_filter.audit import summaries
 from pci_filter.cli.nova import cells as cells_module
+from pci_filter.cli.nova import hosts
 from pci_filter.cli.nova import nova_conf
 from pci_filter.cli import progress
 from pci_filter.db import audit_facts
@@ -65,6 +66,7 @@ class Auditor:
     :param grace: seconds after which findings are looked for again, 0 for
         never
     :param show_progress: whether to show it where stderr is a terminal
+    :param names: of the hosts to look at; None for all
     :ivar read: names of the cells that were read, if only in part
     :ivar unsettled: in the end, how many findings of a cell are not told, as
         they changed whenever they were looked at, by its name
@@ -72,12 +74,13 @@ class Auditor:
 
     def __init__(
         self, cells: cells_module.Cells, kinds: Collection[str], grace: int,
-        show_progress: bool = True,
+        show_progress: bool = True, names: hosts.Names | None = None,
     ) -> None:
         self._cells = cells
         self._kinds = frozenset(kinds)
         self._grace = grace
         self._show_progress = show_progress
+        self._names = names
         self._summary_expected = bool(cells.conf.pci_filter.write_pci_stats)
         # It can be busy for as long again.
         self._summary_delay = datetime.timedelta(
@@ -88,12 +91,17 @@ class Auditor:
         self.unsettled: collections.Counter[str] = collections.Counter()
 
     def findings(self) -> Iterator[Found]:
-        """Yield what is found, after the grace period if there is one."""
+        """Yield what is found, after the grace period if there is one.
+
+        :raises pci_filter.cli.base.CommandError: if no host has such a name
+        """
         if not self._grace:
             yield from self._cells.each(self._read_all)
+            self._check_names()
             return
         for _ in self._cells.each(self._suspect):
             pass
+        self._check_names()
         for _ in range(_LOOKS):
             self._suspicions = {
                 cell: found for cell, found in self._suspicions.items()
@@ -111,6 +119,10 @@ class Auditor:
                 'findings that are not shown, as they changed whenever they '
                 'were looked at: %d. nova-compute is at work there; audit '
                 'again', changing)
+
+    def _check_names(self) -> None:
+        if self._names:
+            self._names.check(self._cells)
 
     def _suspect(
         self, cell: cells_module.Cell, connection: sa.engine.Connection,
@@ -139,6 +151,16 @@ class Auditor:
         for one in self._read(cell, connection):
             yield Found(cell.name, one, connection.dialect)
 
+    def _chosen(
+        self, connection: sa.engine.Connection,
+    ) -> Collection[int] | None:
+        """Return the ids of the compute nodes in question, None for all."""
+        if not self._names:
+            return None
+        return {node_id
+                for node_id, host in audit_facts.load_names(connection)
+                if self._names.match(host)}
+
     def _read(
         self, cell: cells_module.Cell, connection: sa.engine.Connection,
         suspicions: second_look.Suspicions | None = None,
@@ -147,7 +169,8 @@ class Auditor:
 
         :param suspicions: what was found before there; None to read all
         """
-        node_ids = None if suspicions is None else suspicions.node_ids
+        node_ids = (self._chosen(connection) if suspicions is None
+                    else suspicions.node_ids)
 
         def is_told(found: finding.Finding) -> bool:
             return found.kind in self._kinds and (
@@ -168,6 +191,16 @@ class Auditor:
                     if one.kind in self._kinds:
                         yield one
                 advance()
+        yield from self._read_lost(connection, node_ids)
+
+    def _read_lost(
+        self, connection: sa.engine.Connection,
+        node_ids: Collection[int] | None,
+    ) -> Iterator[finding.Finding]:
+        """Yield what is found of rows below compute nodes that are gone.
+
+        :param node_ids: ids of compute nodes, None for all
+        """
         twice = set()
         if 'device-twice' in self._kinds:
             for twin in audit_facts.twins(connection, node_ids):

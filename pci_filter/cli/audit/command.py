@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import os
@@ -30,6 +31,7 @@ from pci_filter.cli.audit import metrics
 from pci_filter.cli.audit import sql
 from pci_filter.cli import base
 from pci_filter.cli.nova import cells
+from pci_filter.cli.nova import hosts
 
 #: Something was found.
 EXIT_FINDINGS: typing.Final = 3
@@ -44,7 +46,7 @@ _SHORT: typing.Final = 4
 _LONG_TABLE: typing.Final = 6
 
 #: Formats that nobody reads on a terminal have all columns.
-_LONG_FORMATS: typing.Final = ('json', 'yaml')
+_LONG_FORMATS: typing.Final = ('json', 'yaml', 'csv')
 
 _WIDTH: typing.Final = 79
 
@@ -73,7 +75,7 @@ class Audit(base.Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the command's arguments."""
         parser = super().get_parser(prog_name)
-        cells.add_arguments(parser)
+        hosts.add_arguments(parser)
         parser.add_argument(
             '--grace', type=base.whole_number(0, _LONGEST_GRACE), default=10,
             metavar='SECONDS',
@@ -88,8 +90,8 @@ class Audit(base.Lister):
         parser.add_argument(
             '--long', action='store_true',
             help='show too how much it matters, what is stored where, what '
-                 'it means for scheduling and what to do about it; json and '
-                 'yaml have that in any case')
+                 'it means for scheduling and what to do about it; json, '
+                 'yaml and csv have that in any case')
         parser.add_argument(
             '--sql', action='store_true',
             help='print statements to review and run, in place of the list')
@@ -101,19 +103,24 @@ class Audit(base.Lister):
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command and return its exit code."""
-        # Kinds that were found.
-        self._found: set[str] = set()
+        #: How many were found, by kind.
+        self._found = collections.Counter[str]()
+        if parsed_args.sql and parsed_args.formatter != 'table':
+            raise base.CommandError(
+                f'--sql prints statements, which -f {parsed_args.formatter} '
+                'has no place for: leave out one of them')
         self._check_metrics_path(parsed_args.output_metrics)
         self._cells = cells.Cells(parsed_args)
         if parsed_args.sql:
             self._print_sql(parsed_args)
         else:
             super().run(parsed_args)
-            if parsed_args.long and parsed_args.formatter == 'table':
-                self._explain()
+            if parsed_args.formatter == 'table' and self._found:
+                self._sum_up(parsed_args.long)
         if self._cells.exit_code:
             return self._cells.exit_code
-        return EXIT_FINDINGS if self._found.intersection(kinds.FAULTS) else 0
+        return EXIT_FINDINGS if any(
+            kind in self._found for kind in kinds.FAULTS) else 0
 
     def take_action(
         self, parsed_args: argparse.Namespace,
@@ -129,14 +136,27 @@ class Audit(base.Lister):
                 number = _LONG_TABLE if table else number
             elif parsed_args.formatter not in _LONG_FORMATS:
                 number = _SHORT
-        if table and not parsed_args.max_width:
-            # Only on a terminal.
-            parsed_args.fit_width = True
+        findings: Iterable[auditor.Found] = self._audit(parsed_args)
+        if table:
+            findings = _by_host(findings)
+            if not parsed_args.max_width:
+                # Only on a terminal.
+                parsed_args.fit_width = True
         return _COLUMNS[:number], (
-            _row(found)[:number] for found in self._audit(parsed_args))
+            _row(found)[:number] for found in findings)
 
-    def _explain(self) -> None:
-        """Tell below a table what the kinds that were found mean."""
+    def _sum_up(self, long: bool) -> None:
+        """Tell below a table how many there are of each kind.
+
+        :param long: tell what they mean, too
+        """
+        print(f'{sum(self._found.values())} found: ' + ', '.join(
+            f'{number} {kind}' for kind, number in self._found.most_common()),
+            file=self.app.stdout)
+        if not long:
+            print('--long tells what they mean and what to do.',
+                  file=self.app.stdout)
+            return
         for kind in kinds.KINDS.values():
             if kind.name in self._found:
                 text = f'{kind.name}: {kind.meaning} {kind.cure}'
@@ -164,11 +184,12 @@ class Audit(base.Lister):
         streams = base.streams_to_terminal(parsed_args) or (
             parsed_args.sql and sys.stdout.isatty())
         audit = auditor.Auditor(
-            self._cells, wanted, parsed_args.grace, not streams)
+            self._cells, wanted, parsed_args.grace, not streams,
+            hosts.Names(parsed_args))
         for found in audit.findings():
             kind = found.finding.kind
             counts[found.cell, kind] += 1
-            self._found.add(kind)
+            self._found[kind] += 1
             yield found
         if parsed_args.output_metrics:
             self._write_metrics(parsed_args.output_metrics, metrics.text(
@@ -196,6 +217,22 @@ class Audit(base.Lister):
         except OSError as error:
             raise base.CommandError(
                 f'cannot write {path}: {error.strerror}') from None
+
+
+def _by_host(findings: Iterable[auditor.Found]) -> Iterator[auditor.Found]:
+    """Yield findings by their host, what matters most first.
+
+    A table is shown when the last one is found in any case.
+    """
+    severities = list(kinds.Severity)
+
+    def place(found: auditor.Found) -> tuple[object, ...]:
+        one: finding.Finding = found.finding
+        return (found.cell, one.host,
+                severities.index(kinds.KINDS[one.kind].severity),
+                one.kind, one.subject)
+
+    yield from sorted(findings, key=place)
 
 
 def _row(found: auditor.Found) -> Sequence[str]:

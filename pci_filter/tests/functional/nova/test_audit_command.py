@@ -90,12 +90,15 @@ class TestAuditCommand(base.NovaTestCase):
             json.loads(result.stdout))
 
     def test_other_formats(self):
+        kind = kinds.KINDS['status-unknown']
         for arguments, expected in (
                 (('-f', 'value'),
                  'cell1 one.example.org status-unknown 0000:81:02.1\n'),
                 (('-f', 'csv', '--quote', 'minimal'),
-                 'cell,host,kind,subject\n'
-                 'cell1,one.example.org,status-unknown,0000:81:02.1\n'),
+                 'cell,host,kind,subject,severity,stored,meaning,cure\n'
+                 'cell1,one.example.org,status-unknown,0000:81:02.1,error,'
+                 "pci_devices.status is 'borrowed',\""
+                 f'{kind.meaning}\",{kind.cure}\n'),
                 (('-f', 'value', '-c', 'severity', '-c', 'host'),
                  'one.example.org error\n'),
                 (('-f', 'value', '--long', '-c', 'stored'),
@@ -104,6 +107,31 @@ class TestAuditCommand(base.NovaTestCase):
             self.assertEqual(
                 (3, expected, ''),
                 (result.returncode, result.stdout, result.stderr))
+
+    def test_some_hosts(self):
+        for arguments, code in (
+                (('--host', 'one.*'), 3), (('--host=two*',), 0),
+                (('--host=two.example.org,one.example.org',), 3)):
+            for grace in '0', '1':
+                result = self.run_it('-f', 'json', *arguments, grace=grace)
+                self.assertEqual(
+                    (code, ''), (result.returncode, result.stderr))
+                self.assertEqual(code == 3, result.stdout.strip() != '[]')
+        self.assertIn(
+            "no host matches 'three*'", self.failure('--host=three*'))
+
+    def test_table_is_in_order_and_summed_up(self):
+        self.hosts[1].change(['0000:81:02.0'], status='removed')
+        self.hosts[1].change(['0000:81:02.2'], status='borrowed')
+        lines = self.run_it().stdout.splitlines()
+        self.assertEqual(
+            [('one.example.org', 'status-unknown'),
+             ('two.example.org', 'status-unknown'),
+             ('two.example.org', 'removed-lingering')],
+            [tuple(line.split()[3:6:2]) for line in lines[3:6]])
+        self.assertEqual(
+            ['3 found: 2 status-unknown, 1 removed-lingering',
+             '--long tells what they mean and what to do.'], lines[-2:])
 
     def on_a_terminal(self, *arguments):
         """Return what the command shows on a terminal with 80 columns."""
@@ -168,7 +196,8 @@ class TestAuditCommand(base.NovaTestCase):
             counted = read['pci_filter_audit_findings']
             self.assertEqual(['cell1'], list(counted))
             self.assertEqual(
-                (16, 1), (len(counted['cell1']), sum(counted['cell1'])))
+                (len(kinds.FAULTS), 1),
+                (len(counted['cell1']), sum(counted['cell1'])))
 
     def test_kinds(self):
         self.assertEqual(0, self.run_it('--kind', 'rp-split').returncode)
