@@ -25,14 +25,14 @@ import pci_filter
 from pci_filter import conf
 from pci_filter.tests import base
 
-README = pathlib.Path(pci_filter.__file__).resolve().parent.parent.joinpath(
-    'README.rst')
+PAGE = pathlib.Path(pci_filter.__file__).resolve().parent.parent.joinpath(
+    'doc', 'source', 'user', 'configuration.rst')
 
 
-def readme_options():
-    """Return what the README says is the default of each option."""
-    _, _, section = README.read_text(encoding='utf-8').partition(
-        '\nOptions\n=======\n')
+def told_options():
+    """Return what the page says is the default of each option."""
+    _, _, section = PAGE.read_text(encoding='utf-8').partition(
+        '\nAt a glance\n===========\n')
     _, _, body, _ = re.split(
         r'^=+ +=+ +=+\n', section, maxsplit=3, flags=re.MULTILINE)
     second, third = (column.start() for column in re.finditer(
@@ -49,7 +49,7 @@ def readme_options():
 
 
 def in_words(default):
-    """Return a default as the README writes it."""
+    """Return a default as the page writes it."""
     values = default if isinstance(default, list) else [default]
     return ', '.join(f'``{str(value).lower()}``' for value in values)
 
@@ -126,9 +126,9 @@ class TestConf(base.UnitTestCase):
         for opt in opts:
             self.assertTrue(opt.help.strip(), opt.name)
 
-    def test_readme_has_every_option(self):
+    def test_page_has_every_option(self):
         (_, opts), = conf.list_opts()
-        found = readme_options()
+        found = told_options()
         self.assertEqual({opt.dest for opt in opts}, set(found))
         for opt in opts:
             if opt.default in (None, []):

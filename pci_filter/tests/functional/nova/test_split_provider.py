@@ -116,7 +116,7 @@ class TestSplitProvider(base.NovaTestCase):
                     host, spec, **options))
 
     def test_pool_used_up_by_another_instance(self):
-        """A limit that the README names, until nova-compute is restarted.
+        """A limit that "Limits" names, until nova-compute is restarted.
 
         nova-compute keeps the empty pool and goes on refusing; the rows do
         not tell, but the summary does.
@@ -135,7 +135,7 @@ class TestSplitProvider(base.NovaTestCase):
                 (passes, True), self.verdicts(host, GPU, **options), options)
 
     def test_provider_made_anew_while_a_pool_is_used_up(self):
-        """A limit that the README names, until nova-compute is restarted.
+        """A limit that "Limits" names, until nova-compute is restarted.
 
         The used up pool keeps the old provider, so nova-compute finds no
         provider split, while the summary does not tell which pool is used up.
