@@ -80,8 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
              'have found a host: the request_specs of the API database')
     group.add_argument(
         '--numa-cells', type=_numa_cells, metavar='N[,N...]',
-        help='where on the host the guest is; by default that is not taken '
-             'into account, as by the filter')
+        help='where on the host the guest is. By default that is not taken '
+             'into account; of a guest with NUMA nodes the filter also looks '
+             'where Nova would place it, if devices that exclude each other '
+             'are asked for, and may not pass a host that passes here')
     group.add_argument(
         '--numa-policy', choices=aliases.NUMA_POLICIES, metavar='POLICY',
         help='how near to it the devices have to be, in place of what is '
