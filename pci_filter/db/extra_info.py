@@ -138,15 +138,16 @@ def _text_behind_in_mysql(
 ) -> str:
     """Return the same for MySQL and MariaDB.
 
-    To compare bytes is quicker than to compare by a collation. That is done
-    with a column if the other text is one of bytes, without a copy of the
-    column; a literal _binary'...' would give in to the collation. What begins
-    at 0 is empty; NULLIF would look for the marker twice.
+    The column has to be one of bytes for both: SUBSTR is to count what LOCATE
+    counts, and to compare bytes is quicker than to compare by a collation. In
+    MariaDB a marker of bytes would do, in MySQL the collation of the column
+    would come before it, and letters would be counted. What begins at 0 is
+    empty; NULLIF would look for the marker twice.
     """
     column, marker, skip, length = _parts(element, compiled, kwargs)
-    return (f'SUBSTR(SUBSTR(CAST({column} AS BINARY), '
-            f'LOCATE(CAST({marker} AS BINARY), {column})), {skip} + 1, '
-            f'{length})')
+    octets = f'CONVERT({column} USING binary)'
+    return (f'SUBSTR(SUBSTR({octets}, LOCATE({marker}, {octets})), '
+            f'{skip} + 1, {length})')
 
 
 def _tags_text(

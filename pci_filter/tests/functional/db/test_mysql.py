@@ -101,6 +101,25 @@ class CollationMixin(base.MySQLMixin):
         self.assertEqual(
             (None, frozenset()), (group.kind.parent_ifname, group.rp_uuids))
 
+    def test_letters_before_keys(self):
+        """MySQL counts letters in a column, and our statement counts bytes."""
+        self.add_devices(self.node, {'extra_info': (
+            '{"label": "\N{LATIN SMALL LETTER U WITH DIAERESIS}\N{SNOWMAN}", '
+            '"parent_ifname": "eth0", "rp_uuid": "rp"}')})
+        group, = self.load()
+        self.assertEqual(
+            ('eth0', {'rp'}), (group.kind.parent_ifname, group.rp_uuids))
+
+    def test_keys_are_looked_for_in_bytes(self):
+        """What the last test shows on MySQL, MariaDB shows by this alone."""
+        statements = self.statements()
+        self.load()
+        (statement, _), = statements
+        for key in 'parent_ifname', 'rp_uuid':
+            self.assertIn(
+                f"""LOCATE('"{key}": "', CONVERT(pci_devices.extra_info """
+                'USING binary))', statement)
+
     def test_case_of_stored_tags(self):
         self.add_devices(self.node, *(
             {'extra_info': json.dumps(
