@@ -186,6 +186,11 @@ class Server:
             engine.dispose()
         return rows
 
+    def is_mariadb(self) -> bool:
+        """Tell whether it is a MariaDB; what is not may be a MySQL."""
+        (version,), = self.administer('SELECT VERSION()')
+        return 'MariaDB' in version
+
     def create_database(self, options: str = '') -> str:
         """Create an empty database and return its name.
 

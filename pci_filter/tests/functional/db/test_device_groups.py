@@ -506,9 +506,8 @@ class DeviceGroupsMixin(base.DatabaseMixin):
                 group.available for groups in loaded.values()
                 for group in groups.values()))
             (statement, parameters), = statements[-1:]
-            self.check_plan([
-                tuple(row) for row in self.connection.exec_driver_sql(
-                    f'{self.explain} {statement}', parameters)])
+            self.check_plan(self.connection.exec_driver_sql(
+                f'{self.explain} {statement}', parameters).all())
 
 
 class TestSQLite(DeviceGroupsMixin, testtools.TestCase):
@@ -544,17 +543,18 @@ class TestMySQL(DeviceGroupsMixin, base.MySQLMixin, testtools.TestCase):
                     expected[by_device],
                     sorted(map(_told, self.load(by_device=by_device))), mode)
 
-    explain = 'EXPLAIN'
+    # MySQL draws a tree unless it is told.
+    explain = 'EXPLAIN FORMAT=TRADITIONAL'
 
     def analyze(self):
         for table in (base.NODES, base.DEVICES):
             self.connection.exec_driver_sql(f'ANALYZE TABLE {table.name}')
 
     def check_plan(self, plan):
-        # id, select_type, table, type, possible_keys, key, ...
-        devices, = [row for row in plan if row[2] == 'pci_devices']
-        self.assertIn('compute_node_id', devices[5] or '', plan)
-        self.assertIn(devices[3], ('ref', 'range'), plan)
+        devices, = [row._mapping for row in plan
+                    if row._mapping['table'] == 'pci_devices']
+        self.assertIn('compute_node_id', devices['key'] or '', plan)
+        self.assertIn(devices['type'], ('ref', 'range'), plan)
 
 
 class TestPostgreSQL(

@@ -33,6 +33,9 @@ _BLOCK = re.compile(
 #: What the page has in angle brackets differs each time.
 _VARIABLE = re.compile(r'<[a-z ]+>')
 
+#: What MySQL says in place of what MariaDB does, which the page has.
+_IN_MYSQL = ('table `<database>`.`pci_devices`', "table 'pci_devices'")
+
 #: What some drivers say on eventlet in place of what the page has.
 _ON_EVENTLET = (
     ('Connection refused', 'ECONNREFUSED'),
@@ -70,7 +73,7 @@ def pattern(name: str, rejects: bool = False) -> 're.Pattern[str]':
     line = lines()[name]
     if rejects:
         line = line.replace(_SUMMARY, _REJECT)
-    alike = [line]
+    alike = [line, line.replace(*_IN_MYSQL)]
     if _is_on_eventlet():
         alike += [line.replace(*words) for words in _ON_EVENTLET]
     return re.compile('|'.join(

@@ -20,6 +20,10 @@ from pci_filter.fixture import scheduling
 from pci_filter.tests.functional.nova import base
 from pci_filter.tests.functional.nova import servers
 
+#: MariaDB before 11.1 has the one only, and MySQL 8 the other.
+ASK_MYSQL = ('SHOW VARIABLES WHERE Variable_name IN '
+             "('tx_isolation', 'transaction_isolation')")
+
 
 class IsolationMixin:
 
@@ -47,7 +51,7 @@ class IsolationMixin:
             self.skipTest('SQLite has only one')
         with self.cloud.engine(self.host.cell).connect() as connection:
             self.assertEqual(self.level, str(connection.exec_driver_sql(
-                self.ask_level).scalar()).lower())
+                self.ask_level).first()[-1]).lower())
 
     def test_committed_changes_are_seen(self):
         for ahead in (True, False):
@@ -87,7 +91,7 @@ class TestReadCommittedMySQL(IsolationMixin, servers.MySQLMixin):
         'init_command':
             'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'}
     level = 'read-committed'
-    ask_level = 'SELECT @@tx_isolation'
+    ask_level = ASK_MYSQL
 
 
 class TestRepeatableReadMySQL(IsolationMixin, servers.MySQLMixin):
@@ -95,7 +99,7 @@ class TestRepeatableReadMySQL(IsolationMixin, servers.MySQLMixin):
         'init_command':
             'SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ'}
     level = 'repeatable-read'
-    ask_level = 'SELECT @@tx_isolation'
+    ask_level = ASK_MYSQL
 
 
 class TestReadCommittedPostgreSQL(IsolationMixin, servers.PostgreSQLMixin):
