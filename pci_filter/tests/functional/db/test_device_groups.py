@@ -526,23 +526,6 @@ class TestSQLite(DeviceGroupsMixin, testtools.TestCase):
 
 class TestMySQL(DeviceGroupsMixin, base.MySQLMixin, testtools.TestCase):
 
-    def test_strict_modes(self):
-        """Nova's sessions and those of a strict server."""
-        self.add_devices(
-            self.node, {}, {'status': 'claimed'}, {'parent_addr': ''},
-            {'extra_info': '{"parent_ifname": "eth0", "rp_uuid": "rp"}'},
-            {'extra_info': '{'}, {'extra_info': None})
-        expected = [sorted(map(_told, self.load(by_device=by_device)))
-                    for by_device in (False, True)]
-        for mode in ('TRADITIONAL', 'TRADITIONAL,ONLY_FULL_GROUP_BY',
-                     'ANSI,ONLY_FULL_GROUP_BY'):
-            self.connection.exec_driver_sql(
-                f"SET SESSION sql_mode = '{mode}'")
-            for by_device in (False, True):
-                self.assertEqual(
-                    expected[by_device],
-                    sorted(map(_told, self.load(by_device=by_device))), mode)
-
     # MySQL draws a tree unless it is told.
     explain = 'EXPLAIN FORMAT=TRADITIONAL'
 

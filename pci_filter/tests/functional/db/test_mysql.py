@@ -24,11 +24,6 @@ from pci_filter.db import device_groups
 from pci_filter.tests.functional.db import base
 from pci_filter.tests.functional.db import mariadb
 
-SQL_MODES = (
-    '', 'ONLY_FULL_GROUP_BY', 'TRADITIONAL,ONLY_FULL_GROUP_BY',
-    'ANSI,ONLY_FULL_GROUP_BY', 'TRADITIONAL,NO_BACKSLASH_ESCAPES',
-    'PIPES_AS_CONCAT,PAD_CHAR_TO_FULL_LENGTH')
-
 
 def _ifname(name):
     return {'extra_info': json.dumps({'parent_ifname': name})}
@@ -129,26 +124,6 @@ class CollationMixin(base.MySQLMixin):
             ['{\\"tier\\": \\"GOLD\\"}', '{\\"tier\\": \\"gold\\"}'],
             sorted(group.kind.stored_tags.partition('}')[0] + '}'
                    for group in self.load(stored_tags=True)))
-
-    def test_sql_modes(self):
-        """Whatever is set globally; oslo.db sets TRADITIONAL."""
-        self.add_devices(
-            self.node, {}, {'status': 'claimed'}, {'parent_addr': ''},
-            {'numa_node': None},
-            {'extra_info': '{"parent_ifname": "eth0", "rp_uuid": "rp"}'},
-            {'extra_info': json.dumps({'capabilities': json.dumps(
-                {'vpd': {'card_serial_number': 'SN1'}})})},
-            {'extra_info': '{'}, {'extra_info': None})
-        told = set()
-        for mode in SQL_MODES:
-            self.connection.exec_driver_sql(
-                f"SET SESSION sql_mode = '{mode}'")
-            told.add(repr([
-                sorted(map(repr, self.load(by_device=by_device,
-                                           stored_tags=stored_tags)))
-                for by_device in (False, True)
-                for stored_tags in (False, True)]))
-        self.assertEqual(1, len(told), told)
 
     def test_engine(self):
         """A consistent read is what InnoDB gives."""
